@@ -1,0 +1,1 @@
+//! The global configuration: reading, verifying, fetching.

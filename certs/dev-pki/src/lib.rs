@@ -1,0 +1,1 @@
+//! CA, OCSP responder and TSA for tests and demos.

@@ -1,0 +1,1 @@
+//! Proof that the rest works: the World harness, the sandbox, the suite.

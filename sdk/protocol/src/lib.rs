@@ -1,0 +1,1 @@
+//! Identifiers, headers, messages and faults of the X-Road 7 protocols.

@@ -1,0 +1,1 @@
+//! Call and offer services through a Jibek or X-Road security server.

@@ -1,0 +1,1 @@
+//! The message log: append-only segments, group commit, recovery.
