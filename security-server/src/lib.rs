@@ -13,3 +13,6 @@
 
 pub mod body;
 pub mod random;
+pub mod drain;
+pub mod metrics;
+pub mod outbound;
