@@ -13,6 +13,7 @@
 
 pub mod body;
 pub mod random;
+pub mod admin;
 pub mod drain;
 pub mod metrics;
 pub mod outbound;
