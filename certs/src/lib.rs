@@ -22,11 +22,15 @@
     )
 )]
 
+pub mod asn1;
+pub mod chain;
 pub mod digest;
+pub mod ocsp;
 pub mod parse;
 pub mod signer;
 pub mod time;
 pub mod trust;
+pub mod tsp;
 
 pub use digest::{Digest, DigestAlgorithm, Hasher};
 pub use parse::{Certificate, Name, ParseError};

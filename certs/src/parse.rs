@@ -66,6 +66,7 @@ struct Inner {
     subject_key_id: Option<Bytes>,
     ocsp_url: Option<String>,
     has_unknown_critical: bool,
+    has_name_constraints: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -237,6 +238,11 @@ impl Certificate {
         self.0.has_unknown_critical
     }
 
+    /// Whether it constrains the names below it.
+    pub fn has_name_constraints(&self) -> bool {
+        self.0.has_name_constraints
+    }
+
     /// The OCSP responder that it names itself.
     pub fn ocsp_aia_url(&self) -> Option<&str> {
         self.0.ocsp_url.as_deref()
@@ -347,6 +353,7 @@ impl Inner {
             subject_key_id: None,
             ocsp_url: None,
             has_unknown_critical: false,
+            has_name_constraints: false,
             der,
         };
         for extension in tbs.extensions() {
@@ -375,6 +382,7 @@ impl Inner {
                         inner.ocsp_url = Some((*url).to_owned());
                     }
                 }
+                ParsedExtension::NameConstraints(_) => inner.has_name_constraints = true,
                 ParsedExtension::UnsupportedExtension { .. }
                 | ParsedExtension::ParseError { .. } => {
                     inner.has_unknown_critical |= extension.critical;

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use x509_parser::{asn1_rs::Any, x509::X509Name};
+use x509_parser::{asn1_rs::Any, prelude::FromDer, x509::X509Name};
 
-use crate::digest::hex;
+use super::ParseError;
+use crate::{asn1::tlv, digest::hex};
 
 /// A distinguished name. Equality is that of the bytes; [`Name::matches`] compares as name chaining does.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -47,6 +48,19 @@ impl Name {
             rfc2253: shown.join(","),
             canonical,
             attributes,
+        }
+    }
+
+    /// Reads the DER of a name.
+    ///
+    /// # Errors
+    /// [`ParseError::Malformed`].
+    pub fn from_der(der: &[u8]) -> Result<Self, ParseError> {
+        let der = Bytes::copy_from_slice(der);
+        match X509Name::from_der(&der) {
+            Ok(([], parsed)) => Ok(Self::new(&der, &parsed)),
+            Ok(_) => Err(ParseError::Malformed("bytes follow the name".to_owned())),
+            Err(error) => Err(ParseError::Malformed(error.to_string())),
         }
     }
 
@@ -173,23 +187,9 @@ fn escape(value: &str) -> String {
 }
 
 fn hex_der(value: &Any<'_>) -> String {
-    let mut der = vec![u8::try_from(value.header.tag().0).unwrap_or(0x1f)];
-    if value.header.constructed() {
-        der.iter_mut().for_each(|tag| *tag |= 0x20);
-    }
-    let length = value.data.len();
-    match u8::try_from(length) {
-        Ok(short @ 0..=0x7f) => der.push(short),
-        Ok(one) => der.extend([0x81, one]),
-        Err(_) => {
-            let bytes = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-            let used: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
-            der.push(0x80 | u8::try_from(used.len()).unwrap_or(4));
-            der.extend(used);
-        }
-    }
-    der.extend_from_slice(value.data);
-    format!("#{}", hex(&der))
+    let constructed = if value.header.constructed() { 0x20 } else { 0 };
+    let tag = u8::try_from(value.header.tag().0).unwrap_or(0x1f) | constructed;
+    format!("#{}", hex(&tlv(tag, value.data)))
 }
 
 fn decode(value: &Any<'_>) -> Option<String> {

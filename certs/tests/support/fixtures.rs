@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "tests may panic, their helpers too"
 )]
 
@@ -86,7 +87,7 @@ pub(crate) fn evidence(root: &Path) -> Vec<Evidence> {
         }
     }
     for path in files(&root.join("wire")) {
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        let text = String::from_utf8_lossy(&dechunked(&fs::read(&path).unwrap())).into_owned();
         if let (Some(start), Some(end)) = (
             text.find("<asic:XAdESSignatures"),
             text.find("</asic:XAdESSignatures>"),
@@ -100,6 +101,33 @@ pub(crate) fn evidence(root: &Path) -> Vec<Evidence> {
         }
     }
     found
+}
+
+/// An HTTP message's body without its chunking; anything else as it is.
+pub(crate) fn dechunked(message: &[u8]) -> Vec<u8> {
+    let find =
+        |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let Some(head) = find(message, b"\r\n\r\n") else {
+        return message.to_vec();
+    };
+    if find(
+        &message[..head].to_ascii_lowercase(),
+        b"transfer-encoding: chunked",
+    )
+    .is_none()
+    {
+        return message.to_vec();
+    }
+    let (mut body, mut rest) = (Vec::new(), &message[head + 4..]);
+    while let Some(line) = find(rest, b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 4 + size..];
+    }
+    body
 }
 
 fn container(name: String, bytes: &[u8], found: &mut Vec<Evidence>) {
@@ -118,7 +146,7 @@ fn container(name: String, bytes: &[u8], found: &mut Vec<Evidence>) {
     found.push(Evidence {
         name,
         signatures,
-        ts_hash_chain_result: entry("META-INF/ts-hashchainresult.xml"),
+        ts_hash_chain_result: entry("ts-hashchainresult.xml"),
         timestamp: entry("META-INF/timestamp.tst"),
     });
 }

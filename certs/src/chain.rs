@@ -1,0 +1,297 @@
+//! Paths from a certificate to a configured CA.
+//!
+//! In X-Road the trust anchor is the CA that issued the certificate directly (`signatures-and-log.md` 6.2), so nearly every path
+//! is one signature; intermediates that came along are offered to the search, not demanded. The search is ours rather than
+//! webpki's because what is judged is already read ([`Certificate`]), because CA certificates are leaves here too (their OCSP
+//! responses travel), and because members' certificates with RSA-1024, SHA-1 or version 1 stand in old evidence.
+
+use ::time::OffsetDateTime;
+
+use crate::{parse::Certificate, signer::SignatureError};
+
+/// How much work a search may cost. Hostile intermediates with equal names could otherwise make it exponential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Signatures that may be verified.
+    pub signatures: u32,
+    /// Certificates a path may have, the leaf included, the anchor not.
+    pub length: usize,
+}
+
+impl Default for Budget {
+    /// 32 signatures, 8 certificates: the longest fixture chain has 5.
+    fn default() -> Self {
+        Self {
+            signatures: 32,
+            length: 8,
+        }
+    }
+}
+
+/// A path that was checked: names, signatures, validity, CA flags, key usage, path lengths. Says nothing about revocation.
+#[derive(Debug, Clone)]
+pub struct VerifiedChain {
+    certificates: Vec<Certificate>,
+    anchor: Certificate,
+}
+
+impl VerifiedChain {
+    /// The certificate that the path was built for.
+    pub fn leaf(&self) -> &Certificate {
+        self.certificates.first().unwrap_or(&self.anchor)
+    }
+
+    /// The path, leaf first, without the anchor.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// The configured CA that the path ends at.
+    pub fn anchor(&self) -> &Certificate {
+        &self.anchor
+    }
+
+    /// Each certificate of the path with its issuer, leaf first.
+    pub fn links(&self) -> impl Iterator<Item = (&Certificate, &Certificate)> {
+        let issuers = self
+            .certificates
+            .iter()
+            .skip(1)
+            .chain(std::iter::once(&self.anchor));
+        self.certificates.iter().zip(issuers)
+    }
+}
+
+/// No path leads from a certificate to a configured CA. Of several reasons the one nearest to success is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// Neither a configured CA nor an intermediate has the issuer's name.
+    #[error("no configured certification authority is named {issuer}")]
+    UnknownIssuer {
+        /// The name looked for.
+        issuer: String,
+    },
+    /// The issuer's key did not make the signature.
+    #[error("certificate {subject} is not signed by {issuer}")]
+    Signature {
+        /// Whose certificate.
+        subject: String,
+        /// By whom it should be signed.
+        issuer: String,
+        /// What was wrong.
+        #[source]
+        source: SignatureError,
+    },
+    /// Not valid yet.
+    #[error("certificate {subject} is valid from {not_before} on, now is {now}")]
+    NotYetValid {
+        /// Whose certificate.
+        subject: String,
+        /// Begin of its validity.
+        not_before: OffsetDateTime,
+        /// The moment judged.
+        now: OffsetDateTime,
+    },
+    /// Not valid any more.
+    #[error("certificate {subject} was valid until {not_after}, now is {now}")]
+    Expired {
+        /// Whose certificate.
+        subject: String,
+        /// End of its validity.
+        not_after: OffsetDateTime,
+        /// The moment judged.
+        now: OffsetDateTime,
+    },
+    /// An intermediate is no CA, or may not sign certificates.
+    #[error("certificate {subject} may not issue certificates")]
+    NotCa {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// More CAs below an intermediate than it allows.
+    #[error("certificate {subject} allows {allowed} authorities below it, found {found}")]
+    PathLength {
+        /// Whose certificate.
+        subject: String,
+        /// What it allows.
+        allowed: u32,
+        /// What the path has.
+        found: u32,
+    },
+    /// A critical extension that we do not know.
+    #[error("certificate {subject} has a critical extension that is not known here")]
+    CriticalExtension {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// The search cost more than it may.
+    #[error("the search for a path exceeded its budget")]
+    Budget,
+}
+
+/// Looks for a path from `leaf` over `intermediates` to one of `anchors`, valid at `now`. The anchors' own validity and extensions
+/// are not looked at: they stand in the configuration.
+///
+/// # Errors
+/// [`ChainError`].
+pub fn verify_chain(
+    leaf: &Certificate,
+    intermediates: &[Certificate],
+    anchors: &[Certificate],
+    now: OffsetDateTime,
+    budget: &Budget,
+) -> Result<VerifiedChain, ChainError> {
+    check_certificate(leaf, now)?;
+    let mut search = Search {
+        intermediates,
+        anchors,
+        now,
+        length: budget.length,
+        signatures: budget.signatures,
+    };
+    let mut path = vec![leaf.clone()];
+    let anchor = search.extend(&mut path)?;
+    Ok(VerifiedChain {
+        certificates: path,
+        anchor,
+    })
+}
+
+struct Search<'a> {
+    intermediates: &'a [Certificate],
+    anchors: &'a [Certificate],
+    now: OffsetDateTime,
+    length: usize,
+    signatures: u32,
+}
+
+impl Search<'_> {
+    /// Extends `path` until an anchor issued its last certificate; leaves `path` as it was when none does.
+    fn extend(&mut self, path: &mut Vec<Certificate>) -> Result<Certificate, ChainError> {
+        let Some(last) = path.last().cloned() else {
+            return Err(ChainError::Budget);
+        };
+        let mut best = ChainError::UnknownIssuer {
+            issuer: last.issuer().rfc2253().to_owned(),
+        };
+        for anchor in self
+            .anchors
+            .iter()
+            .filter(|anchor| anchor.subject().matches(last.issuer()))
+        {
+            match self.verify_signed(&last, anchor) {
+                Ok(()) => return Ok(anchor.clone()),
+                Err(error) => keep_nearest(&mut best, error)?,
+            }
+        }
+        if path.len() >= self.length {
+            return Err(best);
+        }
+        for issuer in self
+            .intermediates
+            .iter()
+            .filter(|issuer| issuer.subject().matches(last.issuer()))
+        {
+            if path.contains(issuer) || self.anchors.contains(issuer) {
+                continue;
+            }
+            let attempt = check_issuer(issuer, path.len(), self.now)
+                .and_then(|()| self.verify_signed(&last, issuer))
+                .and_then(|()| {
+                    path.push(issuer.clone());
+                    self.extend(path).inspect_err(|_| {
+                        path.pop();
+                    })
+                });
+            match attempt {
+                Ok(anchor) => return Ok(anchor),
+                Err(error) => keep_nearest(&mut best, error)?,
+            }
+        }
+        Err(best)
+    }
+
+    fn verify_signed(
+        &mut self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+    ) -> Result<(), ChainError> {
+        self.signatures = self.signatures.checked_sub(1).ok_or(ChainError::Budget)?;
+        certificate
+            .verify_signed_by(issuer)
+            .map_err(|source| ChainError::Signature {
+                subject: certificate.subject().rfc2253().to_owned(),
+                issuer: issuer.subject().rfc2253().to_owned(),
+                source,
+            })
+    }
+}
+
+fn check_certificate(certificate: &Certificate, now: OffsetDateTime) -> Result<(), ChainError> {
+    let subject = || certificate.subject().rfc2253().to_owned();
+    if now < certificate.not_before() {
+        return Err(ChainError::NotYetValid {
+            subject: subject(),
+            not_before: certificate.not_before(),
+            now,
+        });
+    }
+    if now > certificate.not_after() {
+        return Err(ChainError::Expired {
+            subject: subject(),
+            not_after: certificate.not_after(),
+            now,
+        });
+    }
+    if certificate.has_unknown_critical_extension() {
+        return Err(ChainError::CriticalExtension { subject: subject() });
+    }
+    Ok(())
+}
+
+/// Judges an intermediate that stands above a path of `below` certificates.
+fn check_issuer(issuer: &Certificate, below: usize, now: OffsetDateTime) -> Result<(), ChainError> {
+    check_certificate(issuer, now)?;
+    let subject = || issuer.subject().rfc2253().to_owned();
+    if !issuer.is_ca() || !issuer.may_sign_certificates() {
+        return Err(ChainError::NotCa { subject: subject() });
+    }
+    // Name constraints would have to be applied to everything below; none are known in X-Road countries, so they are refused.
+    if issuer.has_name_constraints() {
+        return Err(ChainError::CriticalExtension { subject: subject() });
+    }
+    let found = u32::try_from(below.saturating_sub(1)).unwrap_or(u32::MAX);
+    match issuer.path_length() {
+        Some(allowed) if found > allowed => Err(ChainError::PathLength {
+            subject: subject(),
+            allowed,
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps the error that came nearest to a path; an exhausted budget ends the search.
+fn keep_nearest(best: &mut ChainError, error: ChainError) -> Result<(), ChainError> {
+    if error == ChainError::Budget {
+        return Err(error);
+    }
+    if rank(&error) > rank(best) {
+        *best = error;
+    }
+    Ok(())
+}
+
+fn rank(error: &ChainError) -> u8 {
+    match error {
+        ChainError::UnknownIssuer { .. } => 0,
+        ChainError::Signature { .. } => 1,
+        ChainError::NotCa { .. } => 2,
+        ChainError::CriticalExtension { .. } => 3,
+        ChainError::PathLength { .. } => 4,
+        ChainError::NotYetValid { .. } | ChainError::Expired { .. } => 5,
+        ChainError::Budget => 6,
+    }
+}
