@@ -1,0 +1,37 @@
+# The front door. `make` alone says what there is.
+
+CARGO ?= cargo
+# Where the demo leaves its state; `make demo STATE=DIR` puts it elsewhere.
+STATE ?= $(CURDIR)/state
+# `make demo ONCE=1` ends with the exit status of the story instead of staying up.
+ONCE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench
+
+help: ## Say what there is
+	@echo "Jibek: data exchange between agencies, X-Road 7 compatible."
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1   \2/p' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo ONCE=1    end after the story instead of staying up"
+	@echo "  make demo STATE=DIR keep everything it makes under DIR (default: ./state)"
+
+demo: ## A whole country on this machine: four agencies, three servers, evidence, proof
+	@.ci/need build
+	$(CARGO) build --release --locked --bins
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-sandbox -- demo --state "$(STATE)" $(if $(filter-out 0,$(ONCE)),--once)
+
+test: ## Every test; the last line is the sum
+	@.ci/need test
+	@CARGO="$(CARGO)" .ci/test
+
+lint: ## Format, clippy, documentation, dependencies
+	@.ci/need build
+	@CARGO="$(CARGO)" .ci/lint
+
+bench: ## Exchanges a second, latency, memory and CPU, next to the same calls without the bus
+	@.ci/need build
+	$(CARGO) build --release --locked --bins
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-bench
