@@ -1,0 +1,587 @@
+//! The configuration on disk in X-Road's layout (`registry-and-globalconf.md` 1.7), and durable replacement of files.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+use crate::{
+    part,
+    snapshot::{InstanceParts, Snapshot, SnapshotError},
+};
+
+/// Why the configuration on disk cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// The metadata beside a part are not what X-Road writes.
+    #[error("{} cannot be understood", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// An expiry date in metadata is not a date.
+    #[error("{} has the expiry date {value:?}", path.display())]
+    MetadataDate {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        value: String,
+    },
+    /// A name cannot be a file or directory of its own.
+    #[error("{name:?} cannot be the name of a file")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Os {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The files do not make a configuration.
+    #[error("the configuration in {} is not usable", path.display())]
+    Snapshot {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: Box<SnapshotError>,
+    },
+    /// A file is larger than any configuration.
+    #[error("{} is larger than {max_bytes} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        max_bytes: u64,
+    },
+}
+
+/// A directory that holds a configuration.
+#[derive(Clone, Debug)]
+pub struct ConfDir {
+    path: PathBuf,
+}
+
+/// A part to be stored, with what its `.metadata` file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredPart {
+    /// Content identifier; absent for a part that the directory named without one.
+    pub content_identifier: Option<String>,
+    /// Name of the file, without folders.
+    pub file_name: String,
+    /// Where it was fetched, relative to the directory.
+    pub location: String,
+    /// When it expires.
+    pub expires: Option<OffsetDateTime>,
+    /// Version of the configuration format.
+    pub version: u8,
+    /// The part, byte for byte.
+    pub bytes: Bytes,
+}
+
+impl StoredPart {
+    /// A part with its file name and bytes; set what else is known.
+    pub fn new(
+        content_identifier: Option<String>,
+        file_name: impl Into<String>,
+        version: u8,
+        bytes: Bytes,
+    ) -> Self {
+        let (file_name, location) = (file_name.into(), String::new());
+        Self {
+            content_identifier,
+            file_name,
+            location,
+            expires: None,
+            version,
+            bytes,
+        }
+    }
+}
+
+/// All parts of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredInstance {
+    /// The instance.
+    pub instance: String,
+    /// Its parts.
+    pub parts: Vec<StoredPart>,
+}
+
+impl StoredInstance {
+    /// An instance with its parts.
+    pub fn new(instance: impl Into<String>, parts: Vec<StoredPart>) -> Self {
+        Self {
+            instance: instance.into(),
+            parts,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_identifier: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_identifier: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_file_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration_version: Option<String>,
+}
+
+impl ConfDir {
+    /// Names a directory; nothing is touched yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The own instance as the file `instance-identifier` says.
+    ///
+    /// # Errors
+    /// [`FilesError::Os`] when there is no such file.
+    pub fn own_instance(&self) -> Result<String, FilesError> {
+        let bytes = read_bounded(&self.path.join(INSTANCE_IDENTIFIER))?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// Reads the configuration: the layout of a running server, or the smaller one of `/verificationconf`.
+    ///
+    /// A foreign instance that cannot be read, and one of version 2 beside a newer own one, is left out and named in
+    /// [`Snapshot::warnings`].
+    ///
+    /// # Errors
+    /// [`FilesError`] when the own instance cannot be read.
+    pub fn read(&self) -> Result<Snapshot, FilesError> {
+        let own = self.own_instance()?;
+        let mut warnings = Vec::new();
+        let mut instances = Vec::new();
+        for directory in self.instance_directories()? {
+            match self.read_instance(&directory) {
+                Ok(Some(parts)) => instances.push(parts),
+                Ok(None) => {}
+                Err(error)
+                    if directory.file_name().and_then(|name| name.to_str())
+                        == Some(&directory_name(&own)) =>
+                {
+                    return Err(error);
+                }
+                Err(error) => warnings.push(format!(
+                    "{}: left out: {}",
+                    directory.display(),
+                    chain(&error)
+                )),
+            }
+        }
+        let own_version = instances
+            .iter()
+            .find(|parts| parts.instance == own)
+            .map_or(0, |parts| parts.version);
+        instances.retain(|parts| {
+            let wanted = parts.version > 2 || own_version <= 2;
+            if !wanted {
+                warnings.push(format!(
+                    "{}: left out: configuration version 2 is no longer supported",
+                    parts.instance
+                ));
+            }
+            wanted
+        });
+        let mut snapshot =
+            Snapshot::from_parts(&own, instances).map_err(|source| FilesError::Snapshot {
+                path: self.path.clone(),
+                source: Box::new(source),
+            })?;
+        snapshot.add_warnings(warnings);
+        Ok(snapshot)
+    }
+
+    /// Writes the parts of instances, each file atomically, and removes what is no longer part of the configuration.
+    ///
+    /// Durable when it returns. A crash in between leaves a mixture of old and new files, each of them whole.
+    ///
+    /// # Errors
+    /// [`FilesError`].
+    pub fn store(
+        &self,
+        own_instance: &str,
+        instances: &[StoredInstance],
+    ) -> Result<(), FilesError> {
+        create_dir_durably(&self.path)?;
+        write_if_changed(
+            &self.path.join(INSTANCE_IDENTIFIER),
+            own_instance.as_bytes(),
+        )?;
+        let mut directories = Vec::new();
+        for instance in instances {
+            let directory = self.path.join(checked_directory_name(&instance.instance)?);
+            create_dir_durably(&directory)?;
+            let mut kept = Vec::new();
+            for part in &instance.parts {
+                let name = checked_file_name(&part.file_name)?;
+                let metadata = Metadata {
+                    content_identifier: part.content_identifier.clone(),
+                    instance_identifier: Some(instance.instance.clone()),
+                    expiration_date: part.expires.and_then(format_date),
+                    content_file_name: Some(name.to_owned()),
+                    content_location: Some(part.location.clone()),
+                    configuration_version: Some(part.version.to_string()),
+                };
+                let metadata_name = format!("{name}{METADATA_SUFFIX}");
+                let path = directory.join(&metadata_name);
+                let json =
+                    serde_json::to_vec(&metadata).map_err(|source| FilesError::Metadata {
+                        path: path.clone(),
+                        source,
+                    })?;
+                write_if_changed(&directory.join(name), &part.bytes)?;
+                write_if_changed(&path, &json)?;
+                kept.extend([name.to_owned(), metadata_name]);
+            }
+            remove_others(&directory, &kept)?;
+            directories.push(directory);
+        }
+        for directory in self.instance_directories()? {
+            if !directories.contains(&directory) {
+                fs::remove_dir_all(&directory)
+                    .map_err(|source| os("remove", &directory, source))?;
+            }
+        }
+        sync_directory(&self.path)
+    }
+
+    /// Writes what a verifier needs, in the layout of `/verificationconf` (`signatures-and-log.md` 5.4).
+    ///
+    /// # Errors
+    /// [`FilesError`].
+    pub fn store_verification(&self, snapshot: &Snapshot) -> Result<(), FilesError> {
+        create_dir_durably(&self.path)?;
+        for (name, bytes) in snapshot.verification_files() {
+            let path = self.path.join(&name);
+            if let Some(directory) = path.parent() {
+                create_dir_durably(directory)?;
+            }
+            write_if_changed(&path, &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn instance_directories(&self) -> Result<Vec<PathBuf>, FilesError> {
+        let entries = fs::read_dir(&self.path).map_err(|source| os("list", &self.path, source))?;
+        let mut directories = Vec::new();
+        for entry in entries {
+            let path = entry
+                .map_err(|source| os("list", &self.path, source))?
+                .path();
+            if path.is_dir() && path.join(SHARED_FILE).is_file() {
+                directories.push(path);
+            }
+        }
+        directories.sort();
+        Ok(directories)
+    }
+
+    /// Reads one instance as bytes; `None` without shared parameters.
+    fn read_instance(&self, directory: &Path) -> Result<Option<InstanceParts>, FilesError> {
+        let path = directory.join(SHARED_FILE);
+        let shared = Bytes::from(read_bounded(&path)?);
+        let metadata = read_metadata(&path)?;
+        let version = match metadata.configuration_version.as_deref() {
+            None => 2,
+            Some(text) => text.trim().parse().unwrap_or(0), // refused as an unsupported version
+        };
+        let parsed = part::parse_shared(&shared, version).map_err(|source| {
+            let instance = directory
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            FilesError::Snapshot {
+                path: directory.to_owned(),
+                source: Box::new(SnapshotError::Part {
+                    instance,
+                    part: "shared",
+                    source,
+                }),
+            }
+        })?;
+        let mut parts = InstanceParts::new(parsed.instance, version, shared);
+        parts.shared_expires = expiry(&path, &metadata)?;
+        let private = directory.join(PRIVATE_FILE);
+        if private.is_file() {
+            parts.private = Some(Bytes::from(read_bounded(&private)?));
+            parts.private_expires = expiry(&private, &read_metadata(&private)?)?;
+        }
+        for (name, identifier) in OPTIONAL_FILES {
+            let path = directory.join(name);
+            if path.is_file() {
+                parts
+                    .optional
+                    .push((identifier.to_owned(), Bytes::from(read_bounded(&path)?)));
+            }
+        }
+        Ok(Some(parts))
+    }
+}
+
+/// Replaces a file: it holds the old or the new bytes, never less, also after a crash. Durable when it returns.
+///
+/// # Errors
+/// [`FilesError::Os`]; the old file is then unharmed.
+pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FilesError> {
+    atomic_write_with(path.as_ref(), bytes, None)
+}
+
+/// As [`atomic_write`], for secrets: nobody but the owner of the process can read the file.
+///
+/// # Errors
+/// [`FilesError::Os`]; the old file is then unharmed.
+pub fn atomic_write_private(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FilesError> {
+    atomic_write_with(path.as_ref(), bytes, Some(0o600))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the module for durable replacement of files"
+)]
+fn atomic_write_with(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), FilesError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or_else(|| FilesError::Name {
+        name: path.display().to_string(),
+    })?;
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temporary = directory.join(format!(
+        ".{}.{}-{number}.tmp",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    let written = (|| {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        if let Some(mode) = mode {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+        }
+        let mut file = options
+            .open(&temporary)
+            .map_err(|source| os("create", &temporary, source))?;
+        file.write_all(bytes)
+            .map_err(|source| os("write", &temporary, source))?;
+        file.sync_all()
+            .map_err(|source| os("sync", &temporary, source))?;
+        fs::rename(&temporary, path).map_err(|source| os("replace", path, source))
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_directory(directory)
+}
+
+/// Creates a directory and those above it, durably.
+///
+/// # Errors
+/// [`FilesError::Os`].
+pub fn create_dir_durably(path: impl AsRef<Path>) -> Result<(), FilesError> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    if let Some(parent) = parent {
+        create_dir_durably(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(os("create", path, source));
+        }
+        _ => {}
+    }
+    sync_directory(parent.unwrap_or(Path::new(".")))
+}
+
+/// Makes entries of a directory durable.
+///
+/// # Errors
+/// [`FilesError::Os`].
+pub fn sync_directory(path: &Path) -> Result<(), FilesError> {
+    let directory = File::open(path).map_err(|source| os("open", path, source))?;
+    directory
+        .sync_all()
+        .map_err(|source| os("sync", path, source))
+}
+
+/// Name of an instance's directory: the instance encoded like a value of an HTML form in UTF-8.
+#[must_use]
+pub fn directory_name(instance: &str) -> String {
+    let mut name = String::with_capacity(instance.len());
+    for byte in instance.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => {
+                name.push(char::from(byte))
+            }
+            b' ' => name.push('+'),
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    name
+}
+
+fn checked_directory_name(instance: &str) -> Result<String, FilesError> {
+    let name = directory_name(instance);
+    checked_file_name(&name)?;
+    Ok(name)
+}
+
+/// A name that stays inside its directory.
+pub(crate) fn checked_file_name(name: &str) -> Result<&str, FilesError> {
+    let harmless = !name.is_empty()
+        && name.len() <= FILE_NAME_BYTES
+        && !name.starts_with('.')
+        && !name.contains(['/', '\\', '\0'])
+        && !name.chars().any(char::is_control);
+    if harmless {
+        Ok(name)
+    } else {
+        Err(FilesError::Name {
+            name: name.to_owned(),
+        })
+    }
+}
+
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
+    match read_bounded(path) {
+        Ok(present) if present == bytes => Ok(()),
+        _ => atomic_write(path, bytes),
+    }
+}
+
+fn remove_others(directory: &Path, kept: &[String]) -> Result<(), FilesError> {
+    let entries = fs::read_dir(directory).map_err(|source| os("list", directory, source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| os("list", directory, source))?;
+        let name = entry.file_name();
+        if entry.path().is_file() && !kept.iter().any(|kept| name == kept.as_str()) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| os("remove", &path, source))?;
+        }
+    }
+    sync_directory(directory)
+}
+
+fn read_metadata(part: &Path) -> Result<Metadata, FilesError> {
+    let mut path = part.as_os_str().to_owned();
+    path.push(METADATA_SUFFIX);
+    let path = PathBuf::from(path);
+    if !path.is_file() {
+        return Ok(Metadata::default());
+    }
+    let bytes = read_bounded(&path)?;
+    serde_json::from_slice(&bytes).map_err(|source| FilesError::Metadata { path, source })
+}
+
+fn expiry(path: &Path, metadata: &Metadata) -> Result<Option<OffsetDateTime>, FilesError> {
+    let Some(text) = &metadata.expiration_date else {
+        return Ok(None);
+    };
+    match part::parse_date_time(text.trim()) {
+        Some(date) => Ok(Some(date)),
+        None => Err(FilesError::MetadataDate {
+            path: path.to_owned(),
+            value: text.clone(),
+        }),
+    }
+}
+
+fn format_date(date: OffsetDateTime) -> Option<String> {
+    date.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()
+}
+
+/// Reads a whole file of bounded size.
+///
+/// # Errors
+/// [`FilesError::Os`], [`FilesError::TooLarge`].
+pub fn read_bounded(path: &Path) -> Result<Vec<u8>, FilesError> {
+    let file = File::open(path).map_err(|source| os("open", path, source))?;
+    let mut bytes = Vec::new();
+    let read = file
+        .take(FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| os("read", path, source))?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > FILE_BYTES {
+        return Err(FilesError::TooLarge {
+            path: path.to_owned(),
+            max_bytes: FILE_BYTES,
+        });
+    }
+    Ok(bytes)
+}
+
+fn os(action: &'static str, path: &Path, source: io::Error) -> FilesError {
+    FilesError::Os {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// An error with what caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+/// File of the shared parameters.
+pub const SHARED_FILE: &str = "shared-params.xml";
+/// File of the private parameters.
+pub const PRIVATE_FILE: &str = "private-params.xml";
+const INSTANCE_IDENTIFIER: &str = "instance-identifier";
+const METADATA_SUFFIX: &str = ".metadata";
+const OPTIONAL_FILES: [(&str, &str); 3] = [
+    ("fetchinterval-params.xml", part::FETCH_INTERVAL),
+    ("monitoring-params.xml", part::MONITORING),
+    ("nextupdate-params.xml", part::NEXT_UPDATE),
+];
+/// No configuration comes near this.
+const FILE_BYTES: u64 = 64 * 1024 * 1024;
+const FILE_NAME_BYTES: usize = 200;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,530 @@
+//! A configuration as everybody else holds it: immutable, complete, with its indexes built once.
+//!
+//! A message takes one [`Snapshot`] and keeps it. Clones share everything; [`Snapshot::content_id`] is equal for equal content,
+//! so that a cache that names it survives a publication that changed nothing but the expiry.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jibek_certs::{
+    digest::{Digest, DigestAlgorithm, Hasher},
+    parse::Certificate,
+    trust::{Authorities, Trust},
+};
+use jibek_protocol::id::{ClientId, GlobalGroupId, MemberId, ServerId};
+use time::OffsetDateTime;
+
+use crate::{
+    model::{
+        DEFAULT_OCSP_FETCH_INTERVAL, DEFAULT_OCSP_FRESHNESS, DEFAULT_TIMESTAMPING_INTERVAL,
+        PrivateParameters, SharedParameters,
+    },
+    part::{self, PartError},
+};
+
+mod build;
+mod server;
+
+pub use server::{AuthCertError, ServerAddress, ServerEntry};
+
+/// The parts of one instance as bytes, before they are understood.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InstanceParts {
+    /// The instance; must be what its shared parameters say.
+    pub instance: String,
+    /// Version of the configuration format.
+    pub version: u8,
+    /// `shared-params.xml`.
+    pub shared: Bytes,
+    /// When it expires; `None` is never.
+    pub shared_expires: Option<OffsetDateTime>,
+    /// `private-params.xml`; only the own instance has it.
+    pub private: Option<Bytes>,
+    /// When that expires; `None` is never.
+    pub private_expires: Option<OffsetDateTime>,
+    /// Optional parts by content identifier.
+    pub optional: Vec<(String, Bytes)>,
+}
+
+impl InstanceParts {
+    /// An instance of which only the shared parameters are known, never expiring.
+    pub fn new(instance: impl Into<String>, version: u8, shared: impl Into<Bytes>) -> Self {
+        Self {
+            instance: instance.into(),
+            version,
+            shared: shared.into(),
+            shared_expires: None,
+            private: None,
+            private_expires: None,
+            optional: Vec::new(),
+        }
+    }
+}
+
+/// Why parts do not make a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The parts are of another instance than they are said to be.
+    #[error("the {part} parameters said to be of instance {expected} are of {found}")]
+    OtherInstance {
+        /// `shared` or `private`.
+        part: &'static str,
+        /// What was said.
+        expected: String,
+        /// What the part says.
+        found: String,
+    },
+    /// There are no shared parameters of the own instance.
+    #[error("there is no configuration of the own instance {instance}")]
+    OwnInstanceMissing {
+        /// The own instance.
+        instance: String,
+    },
+    /// A part cannot be read.
+    #[error("the {part} parameters of {instance} cannot be read")]
+    Part {
+        /// The instance.
+        instance: String,
+        /// `shared` or `private`.
+        part: &'static str,
+        /// Why.
+        source: PartError,
+    },
+    /// An instance is given twice.
+    #[error("instance {instance} is given twice")]
+    Twice {
+        /// The instance.
+        instance: String,
+    },
+}
+
+/// An approved time-stamping service of the own instance.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ApprovedTsa {
+    /// Name for people.
+    pub name: String,
+    /// Where it answers.
+    pub url: String,
+    /// What verifies its tokens.
+    pub certificate: Certificate,
+}
+
+/// The own configuration is no longer valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration part {part} expired at {expired_at}, it is {now}")]
+#[non_exhaustive]
+pub struct ConfExpired {
+    /// The part's content identifier.
+    pub part: String,
+    /// When it expired.
+    pub expired_at: OffsetDateTime,
+    /// The time that was asked about.
+    pub now: OffsetDateTime,
+}
+
+/// Shared parameters of one instance as they were published.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PublishedPart<'a> {
+    /// The instance.
+    pub instance: &'a str,
+    /// Version of the configuration format.
+    pub version: u8,
+    /// `shared-params.xml`, byte for byte.
+    pub shared: &'a Bytes,
+}
+
+/// An immutable configuration with its indexes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    content: Arc<Content>,
+    /// Own instance's shared and private parameters, in this order.
+    expiry: [Option<OffsetDateTime>; 2],
+}
+
+#[derive(Debug)]
+struct Content {
+    id: Digest,
+    own: String,
+    instances: Vec<Instance>,
+    private: Option<PrivateParameters>,
+    monitoring_client: Option<ClientId>,
+    ocsp_fetch_interval: Duration,
+    verify_next_update: bool,
+    servers: Vec<ServerEntry>,
+    server_index: HashMap<ServerId, usize>,
+    auth_certificates: HashMap<Bytes, Vec<usize>>,
+    providers: HashMap<ClientId, Vec<ServerAddress>>,
+    clients: HashSet<ClientId>,
+    member_names: HashMap<MemberId, String>,
+    groups: HashMap<GlobalGroupId, HashSet<ClientId>>,
+    timestamping: Vec<ApprovedTsa>,
+    timestamp_certificates: Vec<Certificate>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Instance {
+    name: String,
+    version: u8,
+    raw: Bytes,
+    shared: SharedParameters,
+    authorities: Authorities,
+}
+
+impl Snapshot {
+    /// Understands and indexes parts. What hurts only some (an unreadable CA certificate, a damaged optional part) becomes a
+    /// warning; every other defect refuses the whole.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; also for a damaged part of a foreign instance: leave that instance out and try again.
+    pub fn from_parts(
+        own_instance: &str,
+        parts: Vec<InstanceParts>,
+    ) -> Result<Self, SnapshotError> {
+        build::snapshot(own_instance, parts)
+    }
+
+    /// The same content with other expiry times of the own shared and private parameters.
+    #[must_use]
+    pub fn with_expiry(
+        &self,
+        shared: Option<OffsetDateTime>,
+        private: Option<OffsetDateTime>,
+    ) -> Self {
+        Self {
+            content: Arc::clone(&self.content),
+            expiry: [shared, private],
+        }
+    }
+
+    /// The instance that we belong to.
+    #[must_use]
+    pub fn own_instance(&self) -> &str {
+        &self.content.own
+    }
+
+    /// All instances, in the order they were given.
+    pub fn instances(&self) -> impl Iterator<Item = &str> {
+        self.content
+            .instances
+            .iter()
+            .map(|instance| instance.name.as_str())
+    }
+
+    /// Whether the configuration describes this instance.
+    #[must_use]
+    pub fn knows_instance(&self, instance: &str) -> bool {
+        self.instance(instance).is_some()
+    }
+
+    /// What was skipped when this was built, for operators.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.content.warnings
+    }
+
+    /// Digest of all parts: equal for equal content, whatever its expiry.
+    #[must_use]
+    pub fn content_id(&self) -> &Digest {
+        &self.content.id
+    }
+
+    /// Whether the own configuration may still be used (`registry-and-globalconf.md` 1.8).
+    ///
+    /// # Errors
+    /// [`ConfExpired`] names the part that expired first.
+    pub fn check_valid(&self, now: OffsetDateTime) -> Result<(), ConfExpired> {
+        let names = [part::SHARED_PARAMETERS, part::PRIVATE_PARAMETERS];
+        let expired = names
+            .into_iter()
+            .zip(self.expiry)
+            .filter_map(|(name, expires)| Some((name, expires?)));
+        match expired
+            .filter(|(_, expires)| now > *expires)
+            .min_by_key(|(_, expires)| *expires)
+        {
+            None => Ok(()),
+            Some((name, expired_at)) => Err(ConfExpired {
+                part: name.to_owned(),
+                expired_at,
+                now,
+            }),
+        }
+    }
+
+    /// When the own configuration expires; `None` is never.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.expiry.into_iter().flatten().min()
+    }
+
+    /// Addresses of the servers at which exactly this client is registered, or which it owns. Servers without address
+    /// are left out.
+    #[must_use]
+    pub fn servers_of(&self, provider: &ClientId) -> &[ServerAddress] {
+        self.content
+            .providers
+            .get(provider)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a member or subsystem is listed.
+    #[must_use]
+    pub fn knows_client(&self, client: &ClientId) -> bool {
+        self.content.clients.contains(client)
+    }
+
+    /// The full name of a member.
+    #[must_use]
+    pub fn member_name(&self, member: &MemberId) -> Option<&str> {
+        self.content.member_names.get(member).map(String::as_str)
+    }
+
+    /// All servers of all instances.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerEntry> {
+        self.content.servers.iter()
+    }
+
+    /// A server by its identifier.
+    #[must_use]
+    pub fn server(&self, id: &ServerId) -> Option<&ServerEntry> {
+        self.content
+            .servers
+            .get(*self.content.server_index.get(id)?)
+    }
+
+    /// The server that an authentication certificate belongs to, by the SHA-256 of its DER.
+    #[must_use]
+    pub fn server_by_auth_cert(&self, sha256: &[u8; 32]) -> Option<&ServerEntry> {
+        self.with_auth_hash(sha256).next()
+    }
+
+    /// The server that an authentication certificate belongs to, over all instances (by SHA-1 where the own
+    /// configuration has version 2).
+    #[must_use]
+    pub fn server_by_auth_certificate(&self, certificate: &Certificate) -> Option<&ServerEntry> {
+        self.with_auth_certificate(certificate).next()
+    }
+
+    /// Whether a server that presents this certificate may act for a client (`message-path.md` 5.4 step 4): exactly this
+    /// client must be registered at a server with this certificate, or own it.
+    ///
+    /// # Errors
+    /// [`AuthCertError`] in X-Road's words.
+    pub fn auth_cert_serves(
+        &self,
+        certificate: &Certificate,
+        client: &ClientId,
+    ) -> Result<&ServerEntry, AuthCertError> {
+        if let Some(server) = self
+            .with_auth_certificate(certificate)
+            .find(|server| server.serves(client))
+        {
+            return Ok(server);
+        }
+        Err(match self.server_by_auth_certificate(certificate) {
+            Some(server) => AuthCertError::NotRegistered {
+                client: client.clone(),
+                server: server.id().clone(),
+            },
+            None => AuthCertError::NotAssociated {
+                subject: certificate.subject().rfc2253().to_owned(),
+            },
+        })
+    }
+
+    /// Whether a client is registered at a server or owns it.
+    #[must_use]
+    pub fn server_has_client(&self, server: &ServerId, client: &ClientId) -> bool {
+        self.server(server)
+            .is_some_and(|server| server.serves(client))
+    }
+
+    /// Whether a client is in a global group.
+    #[must_use]
+    pub fn in_global_group(&self, group: &GlobalGroupId, client: &ClientId) -> bool {
+        self.content
+            .groups
+            .get(group)
+            .is_some_and(|members| members.contains(client))
+    }
+
+    /// Approved time-stamping services of the own instance, in listed order.
+    #[must_use]
+    pub fn tsa_urls(&self) -> &[ApprovedTsa] {
+        &self.content.timestamping
+    }
+
+    /// How often OCSP responses are fetched (default 1200 s).
+    #[must_use]
+    pub fn ocsp_fetch_interval(&self) -> Duration {
+        self.content.ocsp_fetch_interval
+    }
+
+    /// How often servers time-stamp their log (default 60 s).
+    #[must_use]
+    pub fn timestamping_interval(&self) -> Duration {
+        self.content
+            .private
+            .as_ref()
+            .map_or(DEFAULT_TIMESTAMPING_INTERVAL, |private| {
+                private.timestamping_interval
+            })
+    }
+
+    /// Who may query monitoring data of every server.
+    #[must_use]
+    pub fn monitoring_client(&self) -> Option<&ClientId> {
+        self.content.monitoring_client.as_ref()
+    }
+
+    /// Addresses of all servers of all instances; one may occur more than once.
+    pub fn peer_addresses(&self) -> impl Iterator<Item = &str> {
+        self.content.servers.iter().filter_map(ServerEntry::address)
+    }
+
+    /// Private parameters of the own instance, when they are known.
+    #[must_use]
+    pub fn private(&self) -> Option<&PrivateParameters> {
+        self.content.private.as_ref()
+    }
+
+    /// Shared parameters of an instance.
+    #[must_use]
+    pub fn shared(&self, instance: &str) -> Option<&SharedParameters> {
+        self.instance(instance).map(|instance| &instance.shared)
+    }
+
+    /// Configuration version of an instance.
+    #[must_use]
+    pub fn version(&self, instance: &str) -> Option<u8> {
+        self.instance(instance).map(|instance| instance.version)
+    }
+
+    /// The configured class name of the profile that reads the subjects of certificates issued by `ca` in an instance.
+    #[must_use]
+    pub fn profile_class(&self, instance: &str, ca: &Certificate) -> Option<&str> {
+        let all = self.authorities(instance)?.all();
+        all.iter()
+            .rev()
+            .find(|one| one.certificate == *ca)
+            .map(|one| one.profile_class.as_str())
+    }
+
+    /// Shared parameters of every instance as they were published.
+    pub fn parts(&self) -> impl Iterator<Item = PublishedPart<'_>> {
+        self.content.instances.iter().map(|instance| PublishedPart {
+            instance: &instance.name,
+            version: instance.version,
+            shared: &instance.raw,
+        })
+    }
+
+    /// The files of `/verificationconf` (`signatures-and-log.md` 5.4) without the leading folder, in order: shared
+    /// parameters and version of every instance, then the own instance's name.
+    #[must_use]
+    pub fn verification_files(&self) -> Vec<(String, Bytes)> {
+        let mut files = Vec::new();
+        for part in self.parts() {
+            let directory = crate::files::directory_name(part.instance);
+            let metadata = format!("{{\"configurationVersion\":\"{}\"}}", part.version);
+            files.push((
+                format!("{directory}/shared-params.xml"),
+                part.shared.clone(),
+            ));
+            files.push((
+                format!("{directory}/shared-params.xml.metadata"),
+                Bytes::from(metadata),
+            ));
+        }
+        files.push((
+            "instance-identifier".to_owned(),
+            Bytes::copy_from_slice(self.own_instance().as_bytes()),
+        ));
+        files
+    }
+
+    /// Adds to the warnings; only while nobody else holds the snapshot.
+    pub(crate) fn add_warnings(&mut self, warnings: Vec<String>) {
+        if let Some(content) = Arc::get_mut(&mut self.content) {
+            content.warnings.extend(warnings);
+        }
+    }
+
+    fn instance(&self, name: &str) -> Option<&Instance> {
+        self.content
+            .instances
+            .iter()
+            .find(|instance| instance.name == name)
+    }
+
+    fn own_version(&self) -> u8 {
+        self.version(&self.content.own)
+            .unwrap_or(crate::model::NEWEST_VERSION)
+    }
+
+    fn with_auth_certificate(
+        &self,
+        certificate: &Certificate,
+    ) -> impl Iterator<Item = &ServerEntry> {
+        let algorithm = if self.own_version() <= 2 {
+            DigestAlgorithm::Sha1
+        } else {
+            DigestAlgorithm::Sha256
+        };
+        self.with_auth_hash(certificate.digest(algorithm).as_bytes())
+    }
+
+    fn with_auth_hash(&self, hash: &[u8]) -> impl Iterator<Item = &ServerEntry> + use<'_> {
+        let found = self
+            .content
+            .auth_certificates
+            .get(hash)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        found.iter().filter_map(|at| self.content.servers.get(*at))
+    }
+}
+
+impl Trust for Snapshot {
+    fn own_instance(&self) -> &str {
+        &self.content.own
+    }
+
+    fn authorities(&self, instance: &str) -> Option<&Authorities> {
+        self.instance(instance)
+            .map(|instance| &instance.authorities)
+    }
+
+    fn all_authorities(&self) -> Vec<&Authorities> {
+        self.content
+            .instances
+            .iter()
+            .map(|instance| &instance.authorities)
+            .collect()
+    }
+
+    fn timestamp_certificates(&self) -> &[Certificate] {
+        &self.content.timestamp_certificates
+    }
+
+    fn ocsp_freshness(&self) -> Duration {
+        self.shared(&self.content.own)
+            .map_or(DEFAULT_OCSP_FRESHNESS, |shared| shared.ocsp_freshness)
+    }
+
+    fn verify_next_update(&self) -> bool {
+        self.content.verify_next_update
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Reading a schema-ordered document: a cursor over the child elements of an element.
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use crate::part::PartError;
+
+pub(crate) const XROAD_NS: &str = "http://x-road.eu/xsd/xroad.xsd";
+pub(crate) const IDENTIFIERS_NS: &str = "http://x-road.eu/xsd/identifiers";
+
+/// Parses a document without DOCTYPE whose root is `{xroad.xsd}name`.
+pub(crate) fn parse(text: &str) -> Result<Document<'_>, PartError> {
+    let options = ParsingOptions {
+        allow_dtd: false,
+        nodes_limit: NODES_MAX,
+        ..ParsingOptions::default()
+    };
+    Document::parse_with_options(text, options).map_err(|source| PartError::Malformed {
+        source: source.into(),
+    })
+}
+
+pub(crate) fn root<'a, 'input>(
+    document: &'a Document<'input>,
+    name: &str,
+) -> Result<Node<'a, 'input>, PartError> {
+    let root = document.root_element();
+    if root.tag_name().name() != name || root.tag_name().namespace() != Some(XROAD_NS) {
+        return Err(PartError::WrongRoot {
+            found: root.tag_name().name().to_owned(),
+        });
+    }
+    Ok(root)
+}
+
+/// Child elements of `parent`, taken in the schema's order.
+#[derive(Debug)]
+pub(crate) struct Children<'a, 'input> {
+    parent: Node<'a, 'input>,
+    next: Option<Node<'a, 'input>>,
+}
+
+impl<'a, 'input> Children<'a, 'input> {
+    pub(crate) fn of(parent: Node<'a, 'input>) -> Self {
+        Self {
+            parent,
+            next: parent.first_element_child(),
+        }
+    }
+
+    /// The next child if it is `name` in no namespace.
+    pub(crate) fn optional(&mut self, name: &str) -> Option<Node<'a, 'input>> {
+        self.optional_in(None, name)
+    }
+
+    pub(crate) fn optional_in(
+        &mut self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<Node<'a, 'input>> {
+        let node = self.next?;
+        if node.tag_name().name() != name || node.tag_name().namespace() != namespace {
+            return None;
+        }
+        self.next = node.next_sibling_element();
+        Some(node)
+    }
+
+    pub(crate) fn required(&mut self, name: &'static str) -> Result<Node<'a, 'input>, PartError> {
+        self.optional(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// Refuses children that are left.
+    pub(crate) fn end(self) -> Result<(), PartError> {
+        match self.next {
+            None => Ok(()),
+            Some(extra) => Err(PartError::Unexpected {
+                element: extra.tag_name().name().to_owned(),
+                within: self.parent.tag_name().name().to_owned(),
+                line: line(extra),
+            }),
+        }
+    }
+
+    fn missing(&self, name: &'static str) -> PartError {
+        PartError::Missing {
+            element: name,
+            within: self.parent.tag_name().name().to_owned(),
+            line: line(self.next.unwrap_or(self.parent)),
+        }
+    }
+}
+
+/// All text directly inside an element; comments and processing instructions do not interrupt it.
+pub(crate) fn text(node: Node<'_, '_>) -> String {
+    node.children()
+        .filter(Node::is_text)
+        .filter_map(|child| child.text())
+        .collect()
+}
+
+pub(crate) fn line(node: Node<'_, '_>) -> u32 {
+    node.document().text_pos_at(node.range().start).row
+}
+
+const NODES_MAX: u32 = 20_000_000;
