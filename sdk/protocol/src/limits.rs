@@ -54,10 +54,10 @@ pub const PREAMBLE_BYTES: usize = 64 * 1_024;
 pub const XML_DEPTH: usize = 256;
 
 /// Most attributes of one XML element.
-pub const XML_ATTRIBUTES: usize = 256;
+pub const XML_ATTRIBUTES: usize = 128;
 
 /// Most namespace declarations in scope at once: 3000 nested ones cost a tree parser 14 s (`dependencies.md` 5).
-pub const XML_NAMESPACES: usize = 256;
+pub const XML_NAMESPACES: usize = 128;
 
 /// Longest name or attribute of an XML element, in bytes.
 pub const XML_NAME_BYTES: usize = 4_096;

@@ -34,7 +34,7 @@ impl Lines {
         let first = rest.next().ok_or(RestBlockError::MissingLine { line: 1 })?;
         let second = rest.next().ok_or(RestBlockError::MissingLine { line: 2 })?;
         let mut headers = Vec::new();
-        while let Some(line) = rest.next() {
+        for line in rest.by_ref() {
             if headers.len() >= limits::REST_HEADER_LINES {
                 return Err(RestBlockError::TooLarge { max });
             }
