@@ -14,6 +14,7 @@
 pub mod body;
 pub mod random;
 pub mod admin;
+pub mod conf_watch;
 pub mod drain;
 pub mod metrics;
 pub mod outbound;
