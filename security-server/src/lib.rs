@@ -18,3 +18,8 @@ pub mod conf_watch;
 pub mod drain;
 pub mod metrics;
 pub mod outbound;
+pub mod clients;
+pub mod config;
+pub mod keys;
+pub mod store;
+pub mod tls;
