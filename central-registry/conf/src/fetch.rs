@@ -4,11 +4,7 @@
 //! directory that verifies and all parts that it names; then these are kept on disk and handed out as a snapshot. Nothing that
 //! a source says is believed before its signature has been checked, and nothing that it sends is unbounded.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jibek_certs::digest::{Digest, digest};
@@ -17,7 +13,9 @@ use tracing::{info, warn};
 
 use crate::{
     anchor::Anchor,
-    files::{ConfDir, FilesError, StoredInstance, StoredPart, chain, checked_file_name, read_bounded},
+    files::{
+        ConfDir, FilesError, StoredInstance, StoredPart, chain, checked_file_name, read_bounded,
+    },
     part::{PRIVATE_PARAMETERS, SHARED_PARAMETERS},
     snapshot::{InstanceParts, Snapshot, SnapshotError},
     verify::{DirectoryError, PartRef, VerifiedDirectory, verify_directory},
@@ -102,7 +100,9 @@ pub enum SourceError {
         source: DirectoryError,
     },
     /// A part's bytes are not those that were signed.
-    #[error("{location} is not what the directory names: digest {found} where {expected} is signed")]
+    #[error(
+        "{location} is not what the directory names: digest {found} where {expected} is signed"
+    )]
     Digest {
         /// The part.
         location: String,
@@ -214,9 +214,15 @@ impl Fetcher {
     pub fn new(anchor: Anchor, dir: ConfDir, options: FetchOptions) -> Result<Self, FetchError> {
         let client = HttpClient::new(&options).map_err(|source| FetchError::Client { source })?;
         let stored = match dir.read() {
-            Ok(snapshot) if snapshot.own_instance() == anchor.instance() => Some(Arc::new(snapshot)),
+            Ok(snapshot) if snapshot.own_instance() == anchor.instance() => {
+                Some(Arc::new(snapshot))
+            }
             Ok(snapshot) => {
-                warn!(stored = snapshot.own_instance(), anchor = anchor.instance(), "stored configuration is of another instance");
+                warn!(
+                    stored = snapshot.own_instance(),
+                    anchor = anchor.instance(),
+                    "stored configuration is of another instance"
+                );
                 None
             }
             Err(error) => {
@@ -283,7 +289,13 @@ impl Fetcher {
         for location in self.locations(now) {
             match self.try_location(&location, now).await {
                 Ok((generation, version, snapshot, stored)) => {
-                    self.memory.insert(location.key.clone(), Memory { version, ..Memory::default() });
+                    self.memory.insert(
+                        location.key.clone(),
+                        Memory {
+                            version,
+                            ..Memory::default()
+                        },
+                    );
                     self.worked = Some(location.key);
                     self.failures = 0;
                     if let Some(stored) = stored {
@@ -295,11 +307,16 @@ impl Fetcher {
                     return Ok(snapshot);
                 }
                 Err(error) => {
-                    warn!(url = location.url, reason = chain(&error), "configuration source failed");
+                    warn!(
+                        url = location.url,
+                        reason = chain(&error),
+                        "configuration source failed"
+                    );
                     let memory = self.memory.entry(location.key).or_default();
                     memory.version = None;
                     memory.failures += 1;
-                    memory.avoid_until = Some(now + backed_off(FIRST_AVOIDANCE, memory.failures, LONGEST_AVOIDANCE));
+                    memory.avoid_until =
+                        Some(now + backed_off(FIRST_AVOIDANCE, memory.failures, LONGEST_AVOIDANCE));
                     attempts.push((location.url, error));
                 }
             }
@@ -310,10 +327,17 @@ impl Fetcher {
 
     /// Where to ask, best first: what worked last, then those that did not fail of late, each in the order of 1.2.
     fn locations(&self, now: OffsetDateTime) -> Vec<Location> {
-        let shared = self.snapshot.as_ref().and_then(|snapshot| snapshot.shared(self.anchor.instance()));
+        let shared = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.shared(self.anchor.instance()));
         let mut locations = location::candidates(&self.anchor, shared, &self.options);
         locations.sort_by_key(|location| {
-            let avoid = self.memory.get(&location.key).and_then(|memory| memory.avoid_until).is_some_and(|until| now < until);
+            let avoid = self
+                .memory
+                .get(&location.key)
+                .and_then(|memory| memory.avoid_until)
+                .is_some_and(|until| now < until);
             (avoid, self.worked.as_ref() != Some(&location.key))
         });
         locations
@@ -323,43 +347,63 @@ impl Fetcher {
         &self,
         location: &Location,
         now: OffsetDateTime,
-    ) -> Result<(Generation, Option<u8>, Arc<Snapshot>, Option<StoredInstance>), SourceError> {
+    ) -> Result<
+        (
+            Generation,
+            Option<u8>,
+            Arc<Snapshot>,
+            Option<StoredInstance>,
+        ),
+        SourceError,
+    > {
         let (url, version, raw) = self.directory(location).await?;
         let directory = verify_directory(&raw, &location.certificates, now)
             .map_err(|source| SourceError::Directory { source })?;
         let wanted = self.wanted(&directory)?;
-        let generation =
-            Generation { version: directory.version(), parts: wanted, expires: directory.expires() };
+        let generation = Generation {
+            version: directory.version(),
+            parts: wanted,
+            expires: directory.expires(),
+        };
         let expires = Some(generation.expires);
+        let local = self.local_parts(&generation.parts);
         if let (Some(snapshot), Some(fetched)) = (&self.snapshot, &self.fetched)
             && (fetched.version, &fetched.parts) == (generation.version, &generation.parts)
-            && self.store_error.is_none()
+            && local.iter().all(Option::is_some)
         {
-            if fetched.expires == generation.expires {
-                return Ok((generation, version, Arc::clone(snapshot), None));
-            }
             let private = snapshot.private().and(expires);
-            let stored = self.stored_parts(&generation, self.local_parts(&generation.parts));
-            return Ok((generation, version, Arc::new(snapshot.with_expiry(expires, private)), stored));
+            let snapshot = Arc::new(snapshot.with_expiry(expires, private));
+            let stored = self.stored_parts(&generation, local);
+            return Ok((generation, version, snapshot, stored));
         }
         let mut bytes = Vec::new();
-        for (part, local) in generation.parts.iter().zip(self.local_parts(&generation.parts)) {
-            bytes.push(Some(match local {
+        for (part, local) in generation.parts.iter().zip(local) {
+            bytes.push(match local {
                 Some(local) => local,
                 None => self.part(&url, part).await?,
-            }));
+            });
         }
         let snapshot = self.understood(&generation, &bytes)?;
-        let stored = self.stored_parts(&generation, bytes);
+        let stored = self.stored_parts(&generation, bytes.into_iter().map(Some).collect());
         Ok((generation, version, Arc::new(snapshot), stored))
     }
 
     /// Fetches the signed directory in the newest version that the source has. One request when it is known from before or
     /// the newest is there: the answer to the question is the directory itself.
-    async fn directory(&self, location: &Location) -> Result<(String, Option<u8>, Bytes), SourceError> {
-        let known = self.memory.get(&location.key).and_then(|memory| memory.version);
+    async fn directory(
+        &self,
+        location: &Location,
+    ) -> Result<(String, Option<u8>, Bytes), SourceError> {
+        let known = self
+            .memory
+            .get(&location.key)
+            .and_then(|memory| memory.version);
         let fixed = location::has_version(&location.url);
-        let mut versions: Vec<Option<u8>> = if fixed { vec![None] } else { VERSIONS.map(Some).to_vec() };
+        let mut versions: Vec<Option<u8>> = if fixed {
+            vec![None]
+        } else {
+            VERSIONS.map(Some).to_vec()
+        };
         if let Some(known) = known {
             versions.insert(0, Some(known));
         }
@@ -381,11 +425,15 @@ impl Fetcher {
     fn wanted(&self, directory: &VerifiedDirectory) -> Result<Vec<PartRef>, SourceError> {
         let instance = self.anchor.instance();
         if directory.parts().len() > PARTS_MAX {
-            return Err(SourceError::TooManyParts { parts: directory.parts().len() });
+            return Err(SourceError::TooManyParts {
+                parts: directory.parts().len(),
+            });
         }
         let mut wanted: Vec<PartRef> = Vec::new();
         for part in directory.parts() {
-            let main = [SHARED_PARAMETERS, PRIVATE_PARAMETERS].map(Some).contains(&part.content_identifier.as_deref());
+            let main = [SHARED_PARAMETERS, PRIVATE_PARAMETERS]
+                .map(Some)
+                .contains(&part.content_identifier.as_deref());
             let ours = match part.instance.as_deref() {
                 Some(named) => named == instance,
                 None => !main,
@@ -394,13 +442,25 @@ impl Fetcher {
                 continue;
             }
             let taken = wanted.iter().any(|known| known.file_name == part.file_name);
-            if taken || checked_file_name(&part.file_name).is_err() || part.file_name.ends_with(".metadata") {
-                return Err(SourceError::UnusableName { name: part.file_name.clone() });
+            if taken
+                || checked_file_name(&part.file_name).is_err()
+                || part.file_name.ends_with(".metadata")
+            {
+                return Err(SourceError::UnusableName {
+                    name: part.file_name.clone(),
+                });
             }
             wanted.push(part.clone());
         }
-        let has = |identifier| wanted.iter().any(|part| part.content_identifier.as_deref() == Some(identifier));
-        let missing = |part| SourceError::PartMissing { part, instance: instance.to_owned() };
+        let has = |identifier| {
+            wanted
+                .iter()
+                .any(|part| part.content_identifier.as_deref() == Some(identifier))
+        };
+        let missing = |part| SourceError::PartMissing {
+            part,
+            instance: instance.to_owned(),
+        };
         if !has(SHARED_PARAMETERS) {
             return Err(missing(SHARED_PARAMETERS));
         }
@@ -412,7 +472,10 @@ impl Fetcher {
 
     /// What the directory on disk already has of these parts.
     fn local_parts(&self, parts: &[PartRef]) -> Vec<Option<Bytes>> {
-        let directory = self.dir.path().join(crate::files::directory_name(self.anchor.instance()));
+        let directory = self
+            .dir
+            .path()
+            .join(crate::files::directory_name(self.anchor.instance()));
         let local = |part: &PartRef| {
             let bytes = read_bounded(&directory.join(&part.file_name)).ok()?;
             (digest(part.digest.algorithm(), &bytes) == part.digest).then(|| Bytes::from(bytes))
@@ -421,11 +484,18 @@ impl Fetcher {
     }
 
     async fn part(&self, directory_url: &str, part: &PartRef) -> Result<Bytes, SourceError> {
-        let elsewhere = || SourceError::Elsewhere { location: part.location.clone() };
+        let elsewhere = || SourceError::Elsewhere {
+            location: part.location.clone(),
+        };
         let url = location::resolve(directory_url, &part.location).ok_or_else(elsewhere)?;
         let bytes = match self.client.get(&url, self.options.part_bytes).await {
             Ok(Fetched::Found(bytes)) => bytes,
-            Ok(Fetched::NotFound) => return Err(SourceError::Http { url, source: HttpError::Status { status: 404 } }),
+            Ok(Fetched::NotFound) => {
+                return Err(SourceError::Http {
+                    url,
+                    source: HttpError::Status { status: 404 },
+                });
+            }
             Err(source) => return Err(SourceError::Http { url, source }),
         };
         let found: Digest = digest(part.digest.algorithm(), &bytes);
@@ -439,10 +509,15 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    fn understood(&self, generation: &Generation, bytes: &[Option<Bytes>]) -> Result<Snapshot, SourceError> {
-        let mut parts = InstanceParts::new(self.anchor.instance(), generation.version, Bytes::new());
+    fn understood(
+        &self,
+        generation: &Generation,
+        bytes: &[Bytes],
+    ) -> Result<Snapshot, SourceError> {
+        let mut parts =
+            InstanceParts::new(self.anchor.instance(), generation.version, Bytes::new());
         for (part, bytes) in generation.parts.iter().zip(bytes) {
-            let bytes = bytes.clone().unwrap_or_default();
+            let bytes = bytes.clone();
             match part.content_identifier.as_deref() {
                 Some(SHARED_PARAMETERS) => {
                     parts.shared = bytes;
@@ -456,16 +531,27 @@ impl Fetcher {
                 None => {}
             }
         }
-        Snapshot::from_parts(self.anchor.instance(), vec![parts])
-            .map_err(|source| SourceError::Snapshot { source: Box::new(source) })
+        Snapshot::from_parts(self.anchor.instance(), vec![parts]).map_err(|source| {
+            SourceError::Snapshot {
+                source: Box::new(source),
+            }
+        })
     }
 
-    /// The instance as it is to be written; `None` when a part got lost from the disk meanwhile.
-    fn stored_parts(&self, generation: &Generation, bytes: Vec<Option<Bytes>>) -> Option<StoredInstance> {
+    /// The instance as it is to be written; `None` when a part is not at hand.
+    fn stored_parts(
+        &self,
+        generation: &Generation,
+        bytes: Vec<Option<Bytes>>,
+    ) -> Option<StoredInstance> {
         let mut parts = Vec::new();
         for (part, bytes) in generation.parts.iter().zip(bytes) {
-            let mut stored =
-                StoredPart::new(part.content_identifier.clone(), part.file_name.as_str(), generation.version, bytes?);
+            let mut stored = StoredPart::new(
+                part.content_identifier.clone(),
+                part.file_name.as_str(),
+                generation.version,
+                bytes?,
+            );
             stored.location.clone_from(&part.location);
             stored.expires = Some(generation.expires);
             parts.push(stored);
@@ -486,13 +572,20 @@ impl Fetcher {
             Err(error) => Some(error.to_string()),
         };
         if let Some(reason) = &self.store_error {
-            warn!(reason, "the configuration is in force but could not be written to disk");
+            warn!(
+                reason,
+                "the configuration is in force but could not be written to disk"
+            );
         }
     }
 
     /// Sources of one instance publish at different moments, so a step back is no attack by itself; it is shown.
     fn warn_of_step_back(&self, generation: &Generation) {
-        if let Some(before) = self.fetched.as_ref().filter(|before| before.expires > generation.expires) {
+        if let Some(before) = self
+            .fetched
+            .as_ref()
+            .filter(|before| before.expires > generation.expires)
+        {
             warn!(before = %before.expires, now = %generation.expires, "the configuration source stepped back");
         }
     }
@@ -505,7 +598,9 @@ fn backed_off(first: Duration, failures: u32, longest: Duration) -> Duration {
 }
 
 fn summary(attempts: &[(String, SourceError)]) -> String {
-    let each = attempts.iter().map(|(url, error)| format!("{url}: {}", chain(error)));
+    let each = attempts
+        .iter()
+        .map(|(url, error)| format!("{url}: {}", chain(error)));
     each.collect::<Vec<_>>().join("; ")
 }
 

@@ -97,34 +97,63 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(1)
             .build(connector);
-        let FetchOptions { connect_timeout, read_timeout, total_timeout, .. } = *options;
-        Ok(Self { client, connect_timeout, read_timeout, total_timeout })
+        let FetchOptions {
+            connect_timeout,
+            read_timeout,
+            total_timeout,
+            ..
+        } = *options;
+        Ok(Self {
+            client,
+            connect_timeout,
+            read_timeout,
+            total_timeout,
+        })
     }
 
     /// Fetches a document of at most `max_bytes`, within the deadlines.
     pub(super) async fn get(&self, url: &str, max_bytes: usize) -> Result<Fetched, HttpError> {
-        let address = |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Address { source };
+        let address =
+            |source: Box<dyn std::error::Error + Send + Sync>| HttpError::Address { source };
         let uri: Uri = url.parse().map_err(|error| address(Box::new(error)))?;
-        let request = Request::get(uri).body(Empty::new()).map_err(|error| address(Box::new(error)))?;
+        let request = Request::get(uri)
+            .body(Empty::new())
+            .map_err(|error| address(Box::new(error)))?;
         let whole = self.fetch(request, max_bytes);
         match timeout(self.total_timeout, whole).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(HttpError::Timeout { what: "the whole document", waited: self.total_timeout }),
+            Err(_) => Err(HttpError::Timeout {
+                what: "the whole document",
+                waited: self.total_timeout,
+            }),
         }
     }
 
-    async fn fetch(&self, request: Request<Empty<Bytes>>, max_bytes: usize) -> Result<Fetched, HttpError> {
+    async fn fetch(
+        &self,
+        request: Request<Empty<Bytes>>,
+        max_bytes: usize,
+    ) -> Result<Fetched, HttpError> {
         let first = self.connect_timeout.saturating_add(self.read_timeout);
         let response = timeout(first, self.client.request(request))
             .await
-            .map_err(|_| HttpError::Timeout { what: "an answer", waited: first })?
+            .map_err(|_| HttpError::Timeout {
+                what: "an answer",
+                waited: first,
+            })?
             .map_err(|source| HttpError::Request { source })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(Fetched::NotFound),
-            other => return Err(HttpError::Status { status: other.as_u16() }),
+            other => {
+                return Err(HttpError::Status {
+                    status: other.as_u16(),
+                });
+            }
         }
-        self.read(response.into_body(), max_bytes).await.map(Fetched::Found)
+        self.read(response.into_body(), max_bytes)
+            .await
+            .map(Fetched::Found)
     }
 
     async fn read(&self, mut body: Incoming, max_bytes: usize) -> Result<Bytes, HttpError> {
@@ -132,9 +161,19 @@ impl HttpClient {
         loop {
             let frame = timeout(self.read_timeout, body.frame())
                 .await
-                .map_err(|_| HttpError::Timeout { what: "the next piece", waited: self.read_timeout })?;
-            let Some(frame) = frame else { return Ok(bytes.freeze()) };
-            let Ok(data) = frame.map_err(|source| HttpError::Body { source })?.into_data() else { continue };
+                .map_err(|_| HttpError::Timeout {
+                    what: "the next piece",
+                    waited: self.read_timeout,
+                })?;
+            let Some(frame) = frame else {
+                return Ok(bytes.freeze());
+            };
+            let Ok(data) = frame
+                .map_err(|source| HttpError::Body { source })?
+                .into_data()
+            else {
+                continue;
+            };
             if bytes.len().saturating_add(data.len()) > max_bytes {
                 return Err(HttpError::TooLarge { max_bytes });
             }
