@@ -18,8 +18,3 @@ pub mod profile;
 pub mod soap;
 pub mod version;
 pub mod xml;
-
-#[cfg(test)]
-mod facts;
-#[cfg(test)]
-mod properties;
