@@ -1,0 +1,407 @@
+//! Opening: verifying a signature that came over the wire (`signatures-and-log.md` 1.5).
+//!
+//! The order of checks is X-Road's, because it decides which fault a caller sees. The policy is stricter: the signature must cover
+//! its own properties, the message and every attachment, and nothing in the document may be ambiguous.
+
+use bytes::Bytes;
+use jibek_certs::{
+    digest::{Digest, DigestAlgorithm, digest},
+    ocsp::{
+        CertError, OcspError, OcspResponse, Policy, VerifiedCertificate, VerifiedOcsp,
+        verify_with_ocsp,
+    },
+    parse::Certificate,
+    signer::SignatureError,
+    trust::{Authorities, Trust},
+};
+use jibek_protocol::{
+    id::{ClientId, MemberId},
+    profile::{Profile, ProfileError},
+};
+use time::OffsetDateTime;
+
+use crate::{
+    hash_chain::{self, ChainError, Input},
+    names,
+    signature::{Form, Malformed, Signature},
+    xml::{self, XmlRefused},
+};
+
+/// A message's signature and what it should cover.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "the caller fills in every part")]
+pub struct SignedParts<'a> {
+    /// The signature document.
+    pub signature: &'a Bytes,
+    /// The hash chain result, if one came along.
+    pub hash_chain_result: Option<&'a Bytes>,
+    /// The hash chain, if one came along.
+    pub hash_chain: Option<&'a Bytes>,
+    /// SHA-512 of the message as it came.
+    pub message: &'a Digest,
+    /// SHA-512 of every attachment as it came, or of the REST body.
+    pub attachments: &'a [Digest],
+}
+
+/// A signature that holds: it covers the message and every attachment, and was made by the expected member with a certificate that
+/// was good at the time of the check. Only [`open`] makes one.
+#[derive(Debug, Clone)]
+pub struct VerifiedSignature {
+    certificate: VerifiedCertificate,
+    member: MemberId,
+    document: Digest,
+    signing_time: Option<OffsetDateTime>,
+}
+
+impl VerifiedSignature {
+    /// The signing certificate.
+    pub fn signer(&self) -> &Certificate {
+        self.certificate.certificate()
+    }
+
+    /// The signing certificate with its path and OCSP responses.
+    pub fn certificate(&self) -> &VerifiedCertificate {
+        &self.certificate
+    }
+
+    /// Whom the certificate names.
+    pub fn member(&self) -> &MemberId {
+        &self.member
+    }
+
+    /// The OCSP responses that were believed, the signing certificate's first.
+    pub fn ocsp(&self) -> &[VerifiedOcsp] {
+        self.certificate.ocsp()
+    }
+
+    /// Until when the judgement on the certificate holds without another look.
+    pub fn valid_until(&self) -> OffsetDateTime {
+        self.certificate.valid_until()
+    }
+
+    /// SHA-512 of the signature document: equal for messages of one batch.
+    pub fn signature_value_key(&self) -> &Digest {
+        &self.document
+    }
+
+    /// When the signer says that it signed. No judgement rests on it.
+    pub fn signing_time(&self) -> Option<OffsetDateTime> {
+        self.signing_time
+    }
+}
+
+/// Why a signature is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The certificate is not good.
+    #[error("the signing certificate is not accepted")]
+    Certificate(#[source] CertError),
+    /// The hash chain does not hold.
+    #[error("the signature's hash chain does not hold")]
+    Chain(#[source] ChainError),
+    /// The document is not a signature of the demanded form.
+    #[error("the signature is malformed: {0}")]
+    Malformed(&'static str),
+    /// The certificate must not sign.
+    #[error("certificate {subject} is not a signing certificate")]
+    NotSigning {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// An OCSP response in the signature cannot be read.
+    #[error("an OCSP response in the signature cannot be read")]
+    Ocsp(#[source] OcspError),
+    /// The configuration names a certificate profile that we do not have, or the subject does not fit it.
+    #[error("certificate {subject} names no member")]
+    Profile {
+        /// Whose certificate.
+        subject: String,
+        /// Why, when the profile is known.
+        source: Option<ProfileError>,
+    },
+    /// A part of the message is not covered.
+    #[error("{name} is not covered by the signature")]
+    Uncovered {
+        /// The part.
+        name: String,
+    },
+    /// The configuration has no such authority.
+    #[error(
+        "the signing certificate's issuer {issuer} is no approved certification authority of {instance}"
+    )]
+    UnknownIssuer {
+        /// The issuer's name.
+        issuer: String,
+        /// The sender's instance.
+        instance: String,
+    },
+    /// A reference to something that is not part of the message.
+    #[error("the signature refers to {uri}, which is not part of the message")]
+    Unresolved {
+        /// The reference's URI.
+        uri: String,
+    },
+    /// Something covered is not what was signed.
+    #[error("{uri} has another digest than the signature says")]
+    WrongDigest {
+        /// The reference's URI.
+        uri: String,
+    },
+    /// Signed by somebody else.
+    #[error("signed by {found}, expected {expected}")]
+    WrongSigner {
+        /// The sender's member.
+        expected: MemberId,
+        /// The certificate's member.
+        found: MemberId,
+    },
+    /// The value does not fit certificate and content.
+    #[error("the signature value is not valid")]
+    WrongValue(#[source] SignatureError),
+    /// Not XML that we read.
+    #[error("the signature is not acceptable XML")]
+    Xml(#[source] XmlRefused),
+}
+
+impl OpenError {
+    /// X-Road's code, in its 7.8 spelling, without the prefixes that the proxies put in front.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Certificate(error) => error.code().to_owned(),
+            Self::Chain(error) => format!("malformed_signature.{}", error.code()),
+            Self::Malformed(_)
+            | Self::NotSigning { .. }
+            | Self::Uncovered { .. }
+            | Self::Xml(_) => "malformed_signature".to_owned(),
+            Self::Ocsp(_) => "invalid_cert_path.incorrect_validation_info".to_owned(),
+            Self::Profile { .. } | Self::UnknownIssuer { .. } | Self::WrongSigner { .. } => {
+                "incorrect_certificate".to_owned()
+            }
+            Self::Unresolved { .. } | Self::WrongDigest { .. } | Self::WrongValue(_) => {
+                "invalid_signature_value".to_owned()
+            }
+        }
+    }
+}
+
+impl From<Malformed> for OpenError {
+    fn from(Malformed(why): Malformed) -> Self {
+        Self::Malformed(why)
+    }
+}
+
+/// Verifies a message's signature at `now`.
+///
+/// Accepts shapes 1.1 and 1.6 A only. A chain that came along unreferenced is ignored as X-Road ignores it; then the message and
+/// every attachment must be referenced directly.
+///
+/// # Errors
+/// [`OpenError`]; nothing may be done with the message then.
+pub fn open(
+    parts: &SignedParts<'_>,
+    expected_signer: &ClientId,
+    trust: &dyn Trust,
+    now: OffsetDateTime,
+) -> Result<VerifiedSignature, OpenError> {
+    let document = xml::parse(parts.signature).map_err(OpenError::Xml)?;
+    let signature = Signature::read(&document, Form::Wire)?;
+    check_coverage(parts, &signature)?;
+    if !signature.certificate.is_signing() {
+        return Err(OpenError::NotSigning {
+            subject: signature.certificate.subject().rfc2253().to_owned(),
+        });
+    }
+    let expected = expected_signer.member();
+    let instance = expected.instance();
+    let authorities = trust
+        .authorities(instance)
+        .ok_or_else(|| unknown_issuer(&signature.certificate, instance))?;
+    let found = identify(&signature.certificate, authorities, expected)?;
+    if found != *expected {
+        return Err(OpenError::WrongSigner {
+            expected: expected.clone(),
+            found,
+        });
+    }
+    signature.check_value().map_err(OpenError::WrongValue)?;
+    check_references(parts, &signature)?;
+    let policy = Policy::new(trust.ocsp_freshness(), trust.verify_next_update());
+    let certificate = verify_certificate(&signature, authorities, now, policy)?;
+    // Of several authorities with one name only now it is certain which one speaks.
+    let member = member_of(
+        &signature.certificate,
+        certificate.profile_class(),
+        instance,
+    )?;
+    if member != *expected {
+        return Err(OpenError::WrongSigner {
+            expected: expected.clone(),
+            found: member,
+        });
+    }
+    Ok(VerifiedSignature {
+        certificate,
+        member,
+        document: digest(DigestAlgorithm::Sha512, parts.signature),
+        signing_time: signature.signing_time(),
+    })
+}
+
+/// What the references and the chain cover: everything, and nothing else.
+fn check_coverage(parts: &SignedParts<'_>, signature: &Signature<'_>) -> Result<(), OpenError> {
+    if !signature.covers_properties() {
+        return Err(OpenError::Uncovered {
+            name: "SignedProperties".to_owned(),
+        });
+    }
+    if signature.names_certificate() == Some(false) {
+        return Err(OpenError::Malformed(
+            "the signed properties name another certificate",
+        ));
+    }
+    let mut required = Vec::with_capacity(parts.attachments.len().saturating_add(1));
+    required.push(names::MESSAGE.to_owned());
+    required.extend((1..=parts.attachments.len()).map(names::attachment));
+    if signature.reference(names::SIGNATURE_CHAIN_RESULT).is_some() {
+        let (Some(result), Some(chain)) = (parts.hash_chain_result, parts.hash_chain) else {
+            return Err(OpenError::Unresolved {
+                uri: names::SIGNATURE_CHAIN_RESULT.to_owned(),
+            });
+        };
+        let inputs =
+            |name: &str| part(parts, name).map_or(Input::Unknown, |digest| Input::Digest(*digest));
+        hash_chain::verify(result, names::SIGNATURE_CHAIN, chain, &inputs, &required)
+            .map_err(OpenError::Chain)?;
+        return Ok(());
+    }
+    match required
+        .into_iter()
+        .find(|name| signature.reference(name).is_none())
+    {
+        Some(name) => Err(OpenError::Uncovered { name }),
+        None => Ok(()),
+    }
+}
+
+/// Every reference must lead to what it should, with the right digest.
+fn check_references(parts: &SignedParts<'_>, signature: &Signature<'_>) -> Result<(), OpenError> {
+    for reference in &signature.references {
+        let unresolved = || OpenError::Unresolved {
+            uri: reference.uri.to_owned(),
+        };
+        let algorithm = reference.digest.algorithm();
+        let found = match reference.uri {
+            names::SIGNATURE_CHAIN_RESULT => {
+                digest(algorithm, parts.hash_chain_result.ok_or_else(unresolved)?)
+            }
+            uri if uri.starts_with('#') => {
+                let (node, digest) = signature.same_document(reference).ok_or_else(unresolved)?;
+                if Some(node) != signature.signed_properties {
+                    return Err(unresolved());
+                }
+                digest
+            }
+            name => *part(parts, name).ok_or_else(unresolved)?,
+        };
+        if found != reference.digest {
+            return Err(OpenError::WrongDigest {
+                uri: reference.uri.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The digest of the part with this name.
+fn part<'a>(parts: &SignedParts<'a>, name: &str) -> Option<&'a Digest> {
+    if name == names::MESSAGE {
+        return Some(parts.message);
+    }
+    parts
+        .attachments
+        .get(names::attachment_number(name)?.checked_sub(1)?)
+}
+
+/// Path and OCSP of the signing certificate.
+pub(crate) fn verify_certificate(
+    signature: &Signature<'_>,
+    authorities: &Authorities,
+    now: OffsetDateTime,
+    policy: Policy,
+) -> Result<VerifiedCertificate, OpenError> {
+    let responses = signature.ocsp_responses();
+    let extra = signature.extra_certificates();
+    if responses.len() > MAX_OCSP || extra.len() > MAX_CERTIFICATES {
+        return Err(OpenError::Malformed(
+            "too many certificates or OCSP responses",
+        ));
+    }
+    let responses = responses
+        .into_iter()
+        .map(OcspResponse::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(OpenError::Ocsp)?;
+    verify_with_ocsp(
+        &signature.certificate,
+        &extra,
+        authorities,
+        &responses,
+        now,
+        policy,
+    )
+    .map_err(OpenError::Certificate)
+}
+
+/// Whom the certificate names by the profiles of the authorities that may have issued it: the expected member if any of them says
+/// so, else what the first of them says.
+pub(crate) fn identify(
+    certificate: &Certificate,
+    authorities: &Authorities,
+    expected: &MemberId,
+) -> Result<MemberId, OpenError> {
+    let instance = expected.instance();
+    let mut first = None;
+    for ca in authorities.by_subject(certificate.issuer()) {
+        let found = member_of(certificate, &ca.profile_class, instance);
+        if found.as_ref().is_ok_and(|found| found == expected) {
+            return found;
+        }
+        first = first.or(Some(found));
+    }
+    first.unwrap_or_else(|| Err(unknown_issuer(certificate, instance)))
+}
+
+/// Whom the certificate names by the profile with this class name.
+pub(crate) fn member_of(
+    certificate: &Certificate,
+    profile_class: &str,
+    instance: &str,
+) -> Result<MemberId, OpenError> {
+    let subject = || certificate.subject().rfc2253().to_owned();
+    let profile = Profile::from_class_name(profile_class).ok_or_else(|| OpenError::Profile {
+        subject: subject(),
+        source: None,
+    })?;
+    profile
+        .member(certificate.subject().attributes(), instance)
+        .map_err(|error| OpenError::Profile {
+            subject: subject(),
+            source: Some(error),
+        })
+}
+
+pub(crate) fn unknown_issuer(certificate: &Certificate, instance: &str) -> OpenError {
+    OpenError::UnknownIssuer {
+        issuer: certificate.issuer().rfc2253().to_owned(),
+        instance: instance.to_owned(),
+    }
+}
+
+/// Most OCSP responses of one signature: one for each certificate of a path.
+const MAX_OCSP: usize = 16;
+/// Most intermediates of one signature.
+const MAX_CERTIFICATES: usize = 16;
+
+#[cfg(test)]
+mod tests;

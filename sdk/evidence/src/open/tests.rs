@@ -1,0 +1,818 @@
+use jibek_certs::{
+    signer::{KeyKind, Signer, SoftKey},
+    trust::ApprovedCa,
+};
+use jibek_protocol::multipart::{MultipartEvent, MultipartLimits, MultipartReader};
+use proptest::prelude::*;
+use std::{sync::Arc, time::Duration};
+use time::macros::datetime;
+
+use super::*;
+use crate::{
+    fixtures,
+    seal::{PartDigests, SealingIdentity, seal},
+    testpki,
+};
+
+/// The moment of the recordings (`fixtures/README.md`).
+const RECORDED: OffsetDateTime = datetime!(2026-11-23 03:15 UTC);
+
+pub(crate) struct TestTrust {
+    pub(crate) authorities: Authorities,
+    pub(crate) stamps: Vec<Certificate>,
+}
+
+impl Trust for TestTrust {
+    fn own_instance(&self) -> &str {
+        "DEV"
+    }
+
+    fn authorities(&self, instance: &str) -> Option<&Authorities> {
+        (instance == "DEV").then_some(&self.authorities)
+    }
+
+    fn all_authorities(&self) -> Vec<&Authorities> {
+        vec![&self.authorities]
+    }
+
+    fn timestamp_certificates(&self) -> &[Certificate] {
+        &self.stamps
+    }
+
+    fn ocsp_freshness(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    fn verify_next_update(&self) -> bool {
+        true
+    }
+}
+
+/// What the recorded servers' configuration says, as far as signatures are concerned.
+fn trust(test: &str) -> Option<TestTrust> {
+    let certificate =
+        |path| fixtures::read(test, path).map(|pem| Certificate::from_pem(&pem).unwrap());
+    let mut ca = ApprovedCa::new(
+        certificate("wire/conf/ca.pem")?,
+        true,
+        "ee.ria.xroad.common.certificateprofile.impl.FiVRKCertificateProfileInfoProvider",
+    );
+    ca.ocsp_responders = vec![certificate("wire/conf/ocsp.pem")?];
+    Some(TestTrust {
+        authorities: Authorities::new(vec![ca]),
+        stamps: vec![],
+    })
+}
+
+/// One recorded message.
+struct Message {
+    signature: Bytes,
+    result: Option<Bytes>,
+    chain: Option<Bytes>,
+    message: Digest,
+    attachments: Vec<Digest>,
+}
+
+impl Message {
+    fn parts(&self) -> SignedParts<'_> {
+        SignedParts {
+            signature: &self.signature,
+            hash_chain_result: self.result.as_ref(),
+            hash_chain: self.chain.as_ref(),
+            message: &self.message,
+            attachments: &self.attachments,
+        }
+    }
+}
+
+fn sha512(data: &[u8]) -> Digest {
+    digest(DigestAlgorithm::Sha512, data)
+}
+
+/// Takes a recording of hop 5500 apart.
+fn recorded(test: &str, name: &str) -> Option<Message> {
+    let file = fixtures::read(test, &format!("wire/{name}"))?;
+    let head = file
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap();
+    let boundary = String::from_utf8_lossy(&file[..head])
+        .split_once("boundary=")
+        .unwrap()
+        .1
+        .lines()
+        .next()
+        .unwrap()
+        .trim_matches('"')
+        .to_owned();
+    let mut body = Vec::new();
+    let mut rest = &file[head + 4..];
+    let chunked = String::from_utf8_lossy(&file[..head]).contains("chunked");
+    if !chunked {
+        body.extend_from_slice(rest);
+        rest = b"0\r\n";
+    }
+    loop {
+        let line = rest
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 2 + size + 2..];
+    }
+    let mut reader = MultipartReader::new(boundary.as_bytes(), MultipartLimits::default()).unwrap();
+    reader.push(body.into()).unwrap();
+    reader.finish().unwrap();
+    let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
+    while let Some(event) = reader.poll_event() {
+        match event {
+            MultipartEvent::PartStart(headers) => parts.push((
+                headers.content_type().unwrap_or_default().to_owned(),
+                Vec::new(),
+            )),
+            MultipartEvent::Data(data) => parts.last_mut().unwrap().1.extend_from_slice(&data),
+            _ => {}
+        }
+    }
+    let part = |wanted: &[&str]| {
+        parts
+            .iter()
+            .find(|(kind, _)| wanted.iter().any(|wanted| kind.starts_with(wanted)))
+            .map(|(_, data)| Bytes::from(data.clone()))
+    };
+    Some(Message {
+        signature: part(&["signature/bdoc-1.0/ts"]).unwrap(),
+        result: part(&["application/hash-chain-result"]),
+        chain: parts
+            .iter()
+            .find(|(kind, _)| kind == "application/hash-chain")
+            .map(|(_, data)| Bytes::from(data.clone())),
+        message: sha512(&part(&["application/x-road-rest-re", "text/xml"]).unwrap()),
+        attachments: part(&["application/x-road-rest-body"])
+            .map(|body| sha512(&body))
+            .into_iter()
+            .collect(),
+    })
+}
+
+fn client(code: &str, subsystem: &str) -> ClientId {
+    ClientId::new("DEV", "COM", code, Some(subsystem)).unwrap()
+}
+
+const RECORDINGS: [(&str, &str, &str); 6] = [
+    ("rest-get.req", "1111", "Consumer"),
+    ("rest-get.resp", "2222", "Provider"),
+    ("rest-post.req", "1111", "Consumer"),
+    ("rest-post.resp", "2222", "Provider"),
+    ("soap-plain.req", "1111", "Consumer"),
+    ("soap-plain.resp", "2222", "Provider"),
+];
+
+#[test]
+fn real_messages_are_accepted() {
+    for (name, code, subsystem) in RECORDINGS {
+        let Some(trust) = trust("real_messages_are_accepted") else {
+            return;
+        };
+        let message = recorded("real_messages_are_accepted", name).unwrap();
+        let verified = open(&message.parts(), &client(code, subsystem), &trust, RECORDED)
+            .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        assert_eq!(verified.member().code(), code, "{name}");
+        assert_eq!(verified.ocsp().len(), 1);
+        assert!(
+            verified.valid_until() > RECORDED
+                && verified.valid_until() < RECORDED + time::Duration::hours(2)
+        );
+    }
+}
+
+#[test]
+fn real_messages_are_refused_when_anything_is_wrong() {
+    let test = "real_messages_are_refused_when_anything_is_wrong";
+    for (name, code, subsystem) in RECORDINGS {
+        let Some(trust) = trust(test) else { return };
+        let sender = client(code, subsystem);
+        let good = || recorded(test, name).unwrap();
+        let code = |message: &Message, sender: &ClientId, now| {
+            open(&message.parts(), sender, &trust, now)
+                .unwrap_err()
+                .code()
+        };
+
+        let mut changed = good();
+        changed.message = sha512(b"another");
+        let expected = if changed.chain.is_some() {
+            "malformed_signature.invalid_hash_chain"
+        } else {
+            "invalid_signature_value"
+        };
+        assert_eq!(
+            code(&changed, &sender, RECORDED),
+            expected,
+            "{name}: changed message"
+        );
+
+        let mut added = good();
+        added.attachments.push(sha512(b"a body that nobody signed"));
+        let expected = if added.chain.is_some() {
+            "malformed_signature.hashchain_unused_inputs"
+        } else {
+            "malformed_signature"
+        };
+        assert_eq!(
+            code(&added, &sender, RECORDED),
+            expected,
+            "{name}: added part"
+        );
+
+        if !good().attachments.is_empty() {
+            let mut without = good();
+            without.attachments.clear();
+            assert_eq!(
+                code(&without, &sender, RECORDED),
+                "malformed_signature.invalid_reference",
+                "{name}: body taken out"
+            );
+            let mut other = good();
+            other.attachments = vec![sha512(b"another")];
+            assert_eq!(
+                code(&other, &sender, RECORDED),
+                "malformed_signature.invalid_hash_chain",
+                "{name}: changed body"
+            );
+            let mut chainless = good();
+            chainless.chain = None;
+            assert_eq!(
+                code(&chainless, &sender, RECORDED),
+                "invalid_signature_value",
+                "{name}: chain taken out"
+            );
+        }
+        assert_eq!(
+            code(&good(), &client("3333", "Consumer"), RECORDED),
+            "incorrect_certificate",
+            "{name}: another sender"
+        );
+        let stranger = ClientId::new("OTHER", "COM", "1111", None).unwrap();
+        assert_eq!(
+            code(&good(), &stranger, RECORDED),
+            "incorrect_certificate",
+            "{name}: another instance"
+        );
+        let late = RECORDED + time::Duration::hours(2);
+        assert_eq!(
+            code(&good(), &sender, late),
+            "invalid_cert_path.incorrect_validation_info",
+            "{name}: stale OCSP"
+        );
+        let expired = RECORDED + time::Duration::weeks(5000);
+        assert_eq!(
+            code(&good(), &sender, expired),
+            "cannot_create_cert_path",
+            "{name}: expired"
+        );
+    }
+}
+
+/// `observed.md` 5: what the wire must not let through, each told before a certificate is looked at.
+#[test]
+fn uncovered_parts_are_refused() {
+    let Some(scene) = Scene::new("uncovered_parts_are_refused", KeyKind::EcP256) else {
+        return;
+    };
+    let message = sha512(b"message");
+    let body = sha512(b"body");
+    let properties = ("#signed-properties", None);
+    for (what, references, attachments, expected) in [
+        (
+            "1: properties alone",
+            vec![properties],
+            vec![],
+            "malformed_signature",
+        ),
+        (
+            "2: no properties",
+            vec![("/message.xml", Some(message))],
+            vec![],
+            "malformed_signature",
+        ),
+        (
+            "3: no body",
+            vec![("/message.xml", Some(message)), properties],
+            vec![body],
+            "malformed_signature",
+        ),
+        (
+            "a part that is not there",
+            vec![
+                ("/message.xml", Some(message)),
+                ("/attachment1", Some(body)),
+                properties,
+            ],
+            vec![],
+            "invalid_signature_value",
+        ),
+        (
+            "another document",
+            vec![
+                ("/message.xml", Some(message)),
+                ("http://example.org/", Some(body)),
+                properties,
+            ],
+            vec![],
+            "invalid_signature_value",
+        ),
+        (
+            "the whole document",
+            vec![
+                ("/message.xml", Some(message)),
+                ("", Some(body)),
+                properties,
+            ],
+            vec![],
+            "invalid_signature_value",
+        ),
+        (
+            "another element",
+            vec![
+                ("/message.xml", Some(message)),
+                ("#signature-value", Some(body)),
+                properties,
+            ],
+            vec![],
+            "invalid_signature_value",
+        ),
+        (
+            "a chain that did not come",
+            vec![("/sig-hashchainresult.xml", Some(message)), properties],
+            vec![],
+            "invalid_signature_value",
+        ),
+        (
+            "the message twice",
+            vec![
+                ("/message.xml", Some(message)),
+                ("/message.xml", Some(message)),
+                properties,
+            ],
+            vec![],
+            "malformed_signature",
+        ),
+        (
+            "a zero in the name",
+            vec![
+                ("/message.xml", Some(message)),
+                ("/attachment01", Some(body)),
+                properties,
+            ],
+            vec![body],
+            "malformed_signature",
+        ),
+    ] {
+        let signature = scene.sign(&references);
+        let parts = SignedParts {
+            signature: &signature,
+            hash_chain_result: None,
+            hash_chain: None,
+            message: &message,
+            attachments: &attachments,
+        };
+        let error = open(&parts, &scene.sender, &scene.trust, scene.now).unwrap_err();
+        assert_eq!(error.code(), expected, "{what}: {error}");
+    }
+    // The same hand signs properly too: direct references to every part, properties first (`signatures-and-log.md` 1.6 A).
+    let signature = scene.sign(&[
+        properties,
+        ("/message.xml", Some(message)),
+        ("/attachment1", Some(body)),
+    ]);
+    let parts = SignedParts {
+        signature: &signature,
+        hash_chain_result: None,
+        hash_chain: None,
+        message: &message,
+        attachments: &[body],
+    };
+    open(&parts, &scene.sender, &scene.trust, scene.now).unwrap();
+    // A chain nobody refers to changes nothing.
+    let garbage = Bytes::from_static(b"garbage");
+    let parts = SignedParts {
+        hash_chain_result: Some(&garbage),
+        hash_chain: Some(&garbage),
+        ..parts
+    };
+    open(&parts, &scene.sender, &scene.trust, scene.now).unwrap();
+}
+
+#[test]
+fn what_we_seal_opens() {
+    for kind in [KeyKind::Rsa2048, KeyKind::EcP256] {
+        let Some(scene) = Scene::new("what_we_seal_opens", kind) else {
+            return;
+        };
+        let digests = |message: &str, attachments: &[&str]| PartDigests {
+            message: sha512(message.as_bytes()),
+            attachments: attachments
+                .iter()
+                .map(|part| sha512(part.as_bytes()))
+                .collect(),
+        };
+        let many: Vec<PartDigests> = (0..7)
+            .map(|number| {
+                digests(
+                    &number.to_string(),
+                    if number % 3 == 0 { &["body"] } else { &[] },
+                )
+            })
+            .collect();
+        for batch in [
+            vec![digests("a", &[])],
+            vec![digests("a", &["b", "c"])],
+            many,
+        ] {
+            let sealed = seal(&scene.identity, &batch, scene.now).unwrap();
+            for (sealed, digests) in sealed.iter().zip(&batch) {
+                let parts = SignedParts {
+                    signature: &sealed.signature,
+                    hash_chain_result: sealed.hash_chain_result.as_ref(),
+                    hash_chain: sealed.hash_chain.as_ref(),
+                    message: &digests.message,
+                    attachments: &digests.attachments,
+                };
+                let verified = open(&parts, &scene.sender, &scene.trust, scene.now).unwrap();
+                assert_eq!(verified.member(), scene.sender.member());
+                let stolen = sha512(b"stolen");
+                let parts = SignedParts {
+                    message: &stolen,
+                    ..parts
+                };
+                open(&parts, &scene.sender, &scene.trust, scene.now).unwrap_err();
+            }
+        }
+    }
+}
+
+/// Signature wrapping: what is verified and what is used are torn apart. Each form starts from a signature that holds.
+#[test]
+fn wrapped_signatures_are_refused() {
+    let Some(scene) = Scene::new("wrapped_signatures_are_refused", KeyKind::EcP256) else {
+        return;
+    };
+    let message = sha512(b"message");
+    let good = String::from_utf8(
+        scene
+            .sign(&[
+                ("/message.xml", Some(message)),
+                ("#signed-properties", None),
+            ])
+            .to_vec(),
+    )
+    .unwrap();
+    let between = |start: &str, end: &str| {
+        let from = good.find(start).unwrap();
+        let to = good.find(end).unwrap() + end.len();
+        good[from..to].to_owned()
+    };
+    let signature = between("<ds:Signature ", "</ds:Signature>");
+    let signed_info = between("<ds:SignedInfo>", "</ds:SignedInfo>");
+    let properties = between("<xades:SignedProperties", "</xades:SignedProperties>");
+    let qualifying = between(
+        "<xades:QualifyingProperties",
+        "</xades:QualifyingProperties>",
+    );
+    let evil_digest = sha512(b"evil").to_base64();
+    let evil_info = signed_info.replace(&message.to_base64(), &evil_digest);
+    let evil_properties = properties.replace("2026-", "2020-");
+    let forms = [
+        ("a second signature before", good.replace(&signature, &format!("{}{signature}", signature.replace(&signed_info, &evil_info)))),
+        ("a second signature behind", good.replace(&signature, &format!("{signature}{}", signature.replace(&signed_info, &evil_info)))),
+        ("the signature inside a forged one", good.replace(&signature, &signature.replace(&signed_info, &evil_info).replace("</ds:Object>", &format!("</ds:Object><ds:Object>{signature}</ds:Object>")))),
+        ("a second SignedInfo before", good.replace(&signed_info, &format!("{evil_info}{signed_info}"))),
+        ("a second SignedInfo behind", good.replace(&signed_info, &format!("{signed_info}{evil_info}"))),
+        ("properties moved, others of the same Id in their place", good.replace(&properties, &evil_properties).replace("<ds:Object>", &format!("<ds:Object>{properties}</ds:Object><ds:Object>"))),
+        ("properties moved aside, others in their place", good.replace(&properties, &evil_properties.replace("Id=\"signed-properties\"", "Id=\"other\"")).replace("</xades:UnsignedSignatureProperties>", &format!("{properties}</xades:UnsignedSignatureProperties>"))),
+        ("properties before the qualifying ones", good.replace(&qualifying, &format!("{properties}{}", qualifying.replace(&properties, &evil_properties.replace("Id=\"signed-properties\"", "Id=\"other\""))))),
+        ("another target", good.replace("Target=\"#signature\"", "Target=\"#other\"")),
+        ("two certificates in the properties' place", good.replace("</xades:SignedProperties>", &format!("</xades:SignedProperties>{evil_properties}"))),
+        ("another root", good.replace("asic:XAdESSignatures", "asic:Signatures")),
+        ("white space before the signature", good.replace("<ds:Signature ", "\n<ds:Signature ")),
+        ("a DOCTYPE", good.replacen("<asic:XAdES", "<!DOCTYPE x [<!ENTITY e \"e\">]><asic:XAdES", 1)),
+        ("an identity transform", good.replacen("<ds:DigestMethod", "<ds:Transforms><ds:Transform Algorithm=\"http://www.w3.org/TR/2001/REC-xml-c14n-20010315\"></ds:Transform></ds:Transforms><ds:DigestMethod", 1)),
+        ("exclusive canonicalization", good.replace("http://www.w3.org/TR/2001/REC-xml-c14n-20010315", "http://www.w3.org/2001/10/xml-exc-c14n#")),
+        ("a namespace less", good.replace(" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"", "")),
+        ("an attribute id in other letters", good.replace("<ds:KeyInfo>", "<ds:KeyInfo ID=\"signed-properties\">")),
+    ];
+    let parts = SignedParts {
+        signature: &good.clone().into(),
+        hash_chain_result: None,
+        hash_chain: None,
+        message: &message,
+        attachments: &[],
+    };
+    open(&parts, &scene.sender, &scene.trust, scene.now).unwrap();
+    for (what, forged) in forms {
+        assert_ne!(forged, good, "{what}");
+        let forged = Bytes::from(forged);
+        for digest in [message, sha512(b"evil")] {
+            let parts = SignedParts {
+                signature: &forged,
+                message: &digest,
+                ..parts
+            };
+            open(&parts, &scene.sender, &scene.trust, scene.now).expect_err(what);
+        }
+    }
+}
+
+#[test]
+fn hostile_documents_are_refused() {
+    let Some(scene) = Scene::new("hostile_documents_are_refused", KeyKind::EcP256) else {
+        return;
+    };
+    let message = sha512(b"message");
+    let declarations: String = (0..3000)
+        .map(|number| format!("<a xmlns:n{number}=\"u{number}\">"))
+        .collect();
+    let attributes: String = (0..50_000)
+        .map(|number| format!(" a{number}=\"\""))
+        .collect();
+    for document in [
+        String::new(),
+        "no XML".to_owned(),
+        "<a>".repeat(200_000),
+        format!("{}{}", "<a>".repeat(200_000), "</a>".repeat(200_000)),
+        declarations,
+        format!("<a{attributes}/>"),
+        format!("<a>{}</a>", "<b/>".repeat(300_000)),
+        "<!DOCTYPE a [<!ENTITY b \"bb\">]><a>&b;</a>".to_owned(),
+        "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-16\"?><a/>".to_owned(),
+    ] {
+        let signature = Bytes::from(document);
+        let parts = SignedParts {
+            signature: &signature,
+            hash_chain_result: None,
+            hash_chain: None,
+            message: &message,
+            attachments: &[],
+        };
+        assert_eq!(
+            open(&parts, &scene.sender, &scene.trust, scene.now)
+                .unwrap_err()
+                .code(),
+            "malformed_signature"
+        );
+    }
+}
+
+#[test]
+fn certificates_that_must_not_sign_are_refused() {
+    let test = "certificates_that_must_not_sign_are_refused";
+    let Some(trust) = trust(test) else { return };
+    let message = recorded(test, "rest-get.req").unwrap();
+    let auth =
+        Certificate::from_pem(&fixtures::read(test, "wire/conf/ss1-auth.pem").unwrap()).unwrap();
+    let ocsp = Bytes::from_static(b"none");
+    let identity = SealingIdentity::new(
+        auth,
+        vec![],
+        vec![ocsp],
+        Arc::new(SoftKey::generate(KeyKind::EcP256).unwrap()),
+    )
+    .unwrap();
+    let sealed = seal(
+        &identity,
+        &[PartDigests {
+            message: message.message,
+            attachments: vec![],
+        }],
+        RECORDED,
+    )
+    .unwrap()
+    .remove(0);
+    let parts = SignedParts {
+        signature: &sealed.signature,
+        ..message.parts()
+    };
+    assert!(matches!(
+        open(&parts, &client("1111", "Consumer"), &trust, RECORDED),
+        Err(OpenError::NotSigning { .. })
+    ));
+    // A signing certificate whose key is another's.
+    let sign =
+        Certificate::from_pem(&fixtures::read(test, "wire/conf/ss1-sign.pem").unwrap()).unwrap();
+    let identity = SealingIdentity::new(
+        sign,
+        vec![],
+        vec![Bytes::from_static(b"none")],
+        Arc::new(SoftKey::generate(KeyKind::Rsa2048).unwrap()),
+    )
+    .unwrap();
+    let sealed = seal(
+        &identity,
+        &[PartDigests {
+            message: message.message,
+            attachments: vec![],
+        }],
+        RECORDED,
+    )
+    .unwrap()
+    .remove(0);
+    let parts = SignedParts {
+        signature: &sealed.signature,
+        ..message.parts()
+    };
+    assert!(matches!(
+        open(&parts, &client("1111", "Consumer"), &trust, RECORDED),
+        Err(OpenError::WrongValue(_))
+    ));
+}
+
+#[test]
+fn revoked_and_unknown_certificates_are_refused() {
+    let Some(mut scene) = Scene::new(
+        "revoked_and_unknown_certificates_are_refused",
+        KeyKind::EcP256,
+    ) else {
+        return;
+    };
+    let message = sha512(b"message");
+    for (status, code) in [
+        (testpki::Status::Good, None),
+        (
+            testpki::Status::Revoked,
+            Some("invalid_cert_path.cert_validation"),
+        ),
+        (
+            testpki::Status::Unknown,
+            Some("invalid_cert_path.cert_validation"),
+        ),
+    ] {
+        scene.answer(status);
+        let sealed = seal(
+            &scene.identity,
+            &[PartDigests {
+                message,
+                attachments: vec![],
+            }],
+            scene.now,
+        )
+        .unwrap()
+        .remove(0);
+        let parts = SignedParts {
+            signature: &sealed.signature,
+            hash_chain_result: None,
+            hash_chain: None,
+            message: &message,
+            attachments: &[],
+        };
+        let opened = open(&parts, &scene.sender, &scene.trust, scene.now);
+        assert_eq!(opened.err().map(|error| error.code()).as_deref(), code);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// No bit of what is signed can be changed: SignedInfo, the signed properties, the root's declarations, the value itself.
+    #[test]
+    fn flipped_bits_are_never_accepted(place: u32, bit in 0_u8..8, name in 0_usize..6) {
+        let (name, code, subsystem) = RECORDINGS[name];
+        let Some(trust) = trust("flipped_bits_are_never_accepted") else { return Ok(()) };
+        let message = recorded("flipped_bits_are_never_accepted", name).unwrap();
+        let text = String::from_utf8(message.signature.to_vec()).unwrap();
+        let at = |mark: &str| text.find(mark).unwrap();
+        let value = "Id=\"signature-value\">";
+        let ranges = [
+            at("<asic:XAdESSignatures")..at("<ds:Signature "),
+            at("<ds:SignedInfo>")..at("<ds:SignatureValue"),
+            at(value) + value.len()..at("</ds:SignatureValue>"),
+            at("<xades:SignedProperties")..at("<xades:UnsignedProperties"),
+        ];
+        let signed: Vec<usize> = ranges.into_iter().flatten().collect();
+        let mut flipped = message.signature.to_vec();
+        flipped[signed[usize::try_from(place).unwrap() % signed.len()]] ^= 1 << bit;
+        let flipped = Bytes::from(flipped);
+        let parts = SignedParts { signature: &flipped, ..message.parts() };
+        prop_assert!(open(&parts, &client(code, subsystem), &trust, RECORDED).is_err());
+        if let Some(result) = &message.result {
+            let mut flipped = result.to_vec();
+            let length = flipped.len();
+            flipped[usize::try_from(place).unwrap() % length] ^= 1 << bit;
+            let flipped = Bytes::from(flipped);
+            let parts = SignedParts { hash_chain_result: Some(&flipped), ..message.parts() };
+            prop_assert!(open(&parts, &client(code, subsystem), &trust, RECORDED).is_err());
+        }
+    }
+}
+
+/// A member with a key under a CA of our own.
+struct Scene {
+    trust: TestTrust,
+    identity: SealingIdentity,
+    sender: ClientId,
+    now: OffsetDateTime,
+    ca: testpki::Ca,
+    key: Arc<SoftKey>,
+}
+
+impl Scene {
+    fn new(_test: &str, kind: KeyKind) -> Option<Self> {
+        let ca = testpki::Ca::new();
+        let key = Arc::new(SoftKey::generate(kind).unwrap());
+        let now = datetime!(2026-11-23 03:15 UTC);
+        let certificate = ca.issue(&*key, "1234");
+        let ocsp = ca.ocsp(&certificate, testpki::Status::Good, now);
+        let identity = SealingIdentity::new(certificate, vec![], vec![ocsp], key.clone()).unwrap();
+        let approved = ApprovedCa::new(
+            ca.certificate().clone(),
+            true,
+            "EjbcaCertificateProfileInfoProvider",
+        );
+        let trust = TestTrust {
+            authorities: Authorities::new(vec![approved]),
+            stamps: vec![],
+        };
+        Some(Self {
+            trust,
+            identity,
+            sender: ClientId::new("DEV", "GOV", "1234", Some("sub")).unwrap(),
+            now,
+            ca,
+            key,
+        })
+    }
+
+    fn answer(&mut self, status: testpki::Status) {
+        let certificate = self.identity.certificate().clone();
+        let ocsp = self.ca.ocsp(&certificate, status, self.now);
+        self.identity =
+            SealingIdentity::new(certificate, vec![], vec![ocsp], self.key.clone()).unwrap();
+    }
+
+    /// A signature over these references, in the form of our own signer's otherwise. A digest that is left out is made.
+    fn sign(&self, references: &[(&str, Option<Digest>)]) -> Bytes {
+        let sealed = seal(
+            &self.identity,
+            &[PartDigests {
+                message: sha512(b""),
+                attachments: vec![],
+            }],
+            self.now,
+        )
+        .unwrap()
+        .remove(0);
+        let document = String::from_utf8(sealed.signature.to_vec()).unwrap();
+        let first = document.find("<ds:Reference ").unwrap();
+        let last = document.find("</ds:SignedInfo>").unwrap();
+        let own = document[first..last]
+            .split_inclusive("</ds:Reference>")
+            .nth(1)
+            .unwrap();
+        let own_digest = own
+            .split_once("<ds:DigestValue>")
+            .unwrap()
+            .1
+            .split_once('<')
+            .unwrap()
+            .0;
+        let written: String = references
+            .iter()
+            .enumerate()
+            .map(|(number, (uri, digest))| {
+                let digest = digest.map_or_else(|| own_digest.to_owned(), |digest| digest.to_base64());
+                format!(
+                    "<ds:Reference Id=\"signature-reference-{number}\" URI=\"{uri}\"><ds:DigestMethod Algorithm=\"http://www.w3.org/2001/04/xmlenc#sha512\">\
+                     </ds:DigestMethod><ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>"
+                )
+            })
+            .collect();
+        let document = format!("{}{written}{}", &document[..first], &document[last..]);
+        let value = {
+            let tree = xml::parse(document.as_bytes()).unwrap();
+            let info = tree
+                .descendants()
+                .find(|node| node.tag_name().name() == "SignedInfo")
+                .unwrap();
+            self.key
+                .sign(&crate::c14n::canonicalize(
+                    info,
+                    &crate::c14n::Canonicalization::Inclusive,
+                ))
+                .unwrap()
+        };
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let (head, tail) = document
+            .split_once("<ds:SignatureValue Id=\"signature-value\">")
+            .unwrap();
+        let (_, tail) = tail.split_once("</ds:SignatureValue>").unwrap();
+        format!(
+            "{head}<ds:SignatureValue Id=\"signature-value\">{}</ds:SignatureValue>{tail}",
+            STANDARD.encode(value)
+        )
+        .into()
+    }
+}
