@@ -14,6 +14,12 @@
 pub mod body;
 pub mod random;
 pub mod admin;
+pub mod conf_watch;
 pub mod drain;
 pub mod metrics;
 pub mod outbound;
+pub mod clients;
+pub mod config;
+pub mod keys;
+pub mod store;
+pub mod tls;

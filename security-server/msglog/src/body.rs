@@ -1,0 +1,168 @@
+//! Bodies as they are read: small ones from memory, large ones from their file.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::task::JoinHandle;
+
+use crate::fs::{self, FsFile};
+use crate::num::{narrow, wide};
+
+/// The bytes of a body, to be read any number of times. Stays readable while it is held, also if the body is dropped
+/// from the log meanwhile.
+#[derive(Clone, Debug)]
+pub struct BodySource {
+    length: u64,
+    bytes: Held,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    File(Arc<dyn FsFile>),
+    Memory(Arc<[Bytes]>),
+}
+
+impl BodySource {
+    pub(crate) fn memory(chunks: Vec<Bytes>) -> Self {
+        let length = chunks.iter().fold(0_u64, |sum, chunk| sum.saturating_add(wide(chunk.len())));
+        Self { length, bytes: Held::Memory(chunks.into()) }
+    }
+
+    pub(crate) fn file(file: Arc<dyn FsFile>, length: u64) -> Self {
+        Self { length, bytes: Held::File(file) }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether there is not a single byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The bytes as a stream of chunks: by reference from memory, or read ahead by one chunk from the file.
+    ///
+    /// A large body needs a tokio runtime when it is polled. A file that is shorter than its record says ends with
+    /// [`io::ErrorKind::UnexpectedEof`].
+    #[must_use]
+    pub fn into_stream(self) -> BodyStream {
+        BodyStream { source: self, position: 0, chunk: 0, reading: None }
+    }
+
+    /// The bytes for blocking code, from the start.
+    #[must_use]
+    pub fn into_reader(self) -> BodyReader {
+        BodyReader { source: self, position: 0 }
+    }
+}
+
+/// Stream of a body's chunks, from [`BodySource::into_stream`].
+pub struct BodyStream {
+    source: BodySource,
+    position: u64,
+    chunk: usize,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyStream").field("length", &self.source.length).field("position", &self.position).finish()
+    }
+}
+
+impl BodyStream {
+    /// Bytes not handed out yet.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.source.length.saturating_sub(self.position)
+    }
+}
+
+impl Stream for BodyStream {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let file = match &this.source.bytes {
+            Held::File(file) => file,
+            Held::Memory(chunks) => {
+                let next = chunks.get(this.chunk).cloned();
+                this.chunk = this.chunk.saturating_add(1);
+                this.position = this.position.saturating_add(next.as_ref().map(|it| wide(it.len())).unwrap_or_default());
+                return Poll::Ready(next.map(Ok));
+            }
+        };
+        if this.position >= this.source.length {
+            return Poll::Ready(None);
+        }
+        let reading = this.reading.get_or_insert_with(|| read_chunk(file, this.position, this.source.length));
+        let read = ready!(Pin::new(reading).poll(context)).unwrap_or_else(|error| Err(io::Error::other(error)));
+        this.reading = None;
+        match &read {
+            Ok(bytes) => {
+                this.position = this.position.saturating_add(wide(bytes.len()));
+                if this.position < this.source.length {
+                    this.reading = Some(read_chunk(file, this.position, this.source.length));
+                }
+            }
+            Err(_) => this.position = this.source.length,
+        }
+        Poll::Ready(Some(read))
+    }
+}
+
+/// Blocking reader of a body, from [`BodySource::into_reader`].
+#[derive(Clone, Debug)]
+pub struct BodyReader {
+    source: BodySource,
+    position: u64,
+}
+
+impl io::Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = narrow(self.source.length.saturating_sub(self.position));
+        let want = buffer.len().min(left);
+        let buffer = buffer.get_mut(..want).unwrap_or_default();
+        let count = match &self.source.bytes {
+            Held::File(file) => file.read_at(self.position, buffer)?,
+            Held::Memory(chunks) => copy_from(chunks, self.position, buffer),
+        };
+        if count == 0 && want > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position = self.position.saturating_add(wide(count));
+        Ok(count)
+    }
+}
+
+fn copy_from(chunks: &[Bytes], position: u64, buffer: &mut [u8]) -> usize {
+    let mut skip = narrow(position);
+    for chunk in chunks {
+        if let Some(rest) = chunk.get(skip..).filter(|it| !it.is_empty()) {
+            let count = rest.len().min(buffer.len());
+            buffer.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+            return count;
+        }
+        skip = skip.saturating_sub(chunk.len());
+    }
+    0
+}
+
+fn read_chunk(file: &Arc<dyn FsFile>, position: u64, length: u64) -> JoinHandle<io::Result<Bytes>> {
+    let file = Arc::clone(file);
+    let count = narrow(length.saturating_sub(position).min(CHUNK_BYTES));
+    tokio::task::spawn_blocking(move || fs::read_bytes_at(file.as_ref(), position, count))
+}
+
+/// What is read from a body's file at once.
+const CHUNK_BYTES: u64 = 256 << 10;

@@ -1,0 +1,108 @@
+//! What the frames of one segment say, gathered by reading all of them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use crate::commit::{self, Commit, Place, StampFrame};
+use crate::fs::FsFile;
+use crate::index::{Entry, SegmentIndex, StampAt};
+use crate::num::short;
+use crate::segment::{self, End, FRAME_HEADER_BYTES, Found, FrameKind, HEADER_BYTES, SegmentKey};
+
+/// Everything a segment holds, as far as it reads.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub(crate) index: Arc<SegmentIndex>,
+    /// End of the last frame that closes something.
+    pub(crate) committed_end: u64,
+    /// How the frames end.
+    pub(crate) end: End,
+    /// Number of batches.
+    pub(crate) batches: u64,
+    /// Number of records that the seal tells of, if it is sealed.
+    pub(crate) sealed: Option<u64>,
+    /// Largest number of a record or stamp.
+    pub(crate) last_id: u64,
+    /// Where bytes are not what was written, and what is wrong.
+    pub(crate) damage: Vec<(u64, &'static str)>,
+    /// Records with a body that is not what was written: damaged, unless it was dropped.
+    pub(crate) bad_bodies: Vec<(u64, u64)>,
+}
+
+/// Reads all frames of a segment and shows each commit to `visit` with its own bytes.
+pub(crate) fn collect(
+    file: &dyn FsFile,
+    key: SegmentKey,
+    mut visit: impl FnMut(&Commit, u64, &[u8]),
+) -> io::Result<Collected> {
+    let mut index = SegmentIndex::default();
+    let (mut committed_end, mut batches, mut sealed, mut last_id) = (HEADER_BYTES, 0_u64, None, 0);
+    let (mut damage, mut bad, mut bad_bodies) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let mut pending_chains: Vec<u64> = Vec::new();
+    let end = segment::scan(file, key, |found| {
+        let (offset, kind, payload) = match found {
+            Found::BadBody { offset } => {
+                bad.insert(offset);
+                return;
+            }
+            Found::Damage { offset } => {
+                damage.push((offset, "bytes are not what was written"));
+                return;
+            }
+            Found::Frame { offset, kind, payload } => (offset, kind, payload),
+        };
+        let length = short(payload.len());
+        let understood = match kind {
+            FrameKind::Batch => {
+                batches = batches.saturating_add(1);
+                commit::number(payload).is_some()
+            }
+            FrameKind::Body | FrameKind::Shared => true,
+            FrameKind::Commit => Commit::decode(payload).is_some_and(|(commit, own)| {
+                last_id = last_id.max(commit.id);
+                index.push(Entry::new(&commit, offset, length));
+                for body in &commit.bodies {
+                    match body.place {
+                        Place::File { number } => index.sets.bodies.insert(number),
+                        Place::Frame { offset } if bad.contains(&offset) => bad_bodies.push((commit.id, offset)),
+                        Place::Frame { .. } => {}
+                    }
+                }
+                visit(&commit, offset, own);
+                true
+            }),
+            FrameKind::Drop => commit::decode_drop(payload).is_some_and(|(id, files)| {
+                index.sets.dropped.insert(id);
+                files.into_iter().for_each(|number| index.sets.dropped_bodies.insert(number));
+                true
+            }),
+            FrameKind::Seal => {
+                sealed = commit::number(payload);
+                sealed.is_some()
+            }
+            FrameKind::StampChains => {
+                let chains = commit::chains(&bytes::Bytes::copy_from_slice(payload));
+                pending_chains.extend(chains.iter().flatten().map(|(id, _)| *id));
+                chains.is_some()
+            }
+            FrameKind::Stamp => StampFrame::decode(payload).is_some_and(|stamp| {
+                last_id = last_id.max(stamp.id);
+                let covered = std::mem::take(&mut pending_chains);
+                let first = covered.iter().min().copied().unwrap_or_default();
+                let last = covered.iter().max().copied().unwrap_or_default();
+                index.stamps.push(StampAt { id: stamp.id, offset, length, first, last });
+                covered.into_iter().for_each(|id| index.sets.stamped.insert(id));
+                true
+            }),
+        };
+        if !understood {
+            damage.push((offset, "a frame does not read"));
+        }
+        if kind.commits() {
+            committed_end = offset.saturating_add(FRAME_HEADER_BYTES).saturating_add(length.into());
+        }
+    })?;
+    let index = Arc::new(index);
+    Ok(Collected { index, committed_end, end, batches, sealed, last_id, damage, bad_bodies })
+}

@@ -1,0 +1,502 @@
+//! `jibek-server.toml`: the literal file, then a checked [`Config`].
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jibek_protocol::id::ServerId;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::keys::PinSource;
+
+/// Everything an operator decides. Paths are absolute or relative to the working directory; those in the file are relative to it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Who this server is (`instance/class/member/server code`).
+    pub server: ServerId,
+    /// What the server learns and its keys. Default `state`.
+    pub state_dir: PathBuf,
+    /// The message log. Default `log`.
+    pub log_dir: PathBuf,
+    /// Documents of the clients, one TOML file each. Default `clients`.
+    pub clients_dir: PathBuf,
+    /// The configuration anchor. Default `anchor.xml`.
+    pub anchor: PathBuf,
+    /// Where to listen.
+    pub listen: Listen,
+    /// How to speak with other servers.
+    pub peers: PeerSettings,
+    /// The software token.
+    pub token: TokenSettings,
+    /// Caps and deadlines.
+    pub limits: Limits,
+    /// When and how messages are time-stamped.
+    pub timestamping: Timestamping,
+    /// When and how the global configuration is fetched.
+    pub configuration: Configuration,
+}
+
+/// `[listen]`: addresses of the listeners.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Listen {
+    /// Consumers over plain HTTP. Default `127.0.0.1:8080`; an empty string switches it off.
+    pub consumer_http: Option<SocketAddr>,
+    /// Consumers over HTTPS. Default: off.
+    pub consumer_https: Option<SocketAddr>,
+    /// Other servers' messages. Default `0.0.0.0:5500`.
+    pub peer: SocketAddr,
+    /// Other servers' questions for OCSP answers. Default `0.0.0.0:5577`.
+    pub ocsp: SocketAddr,
+    /// Health, readiness and metrics. Default `127.0.0.1:9090`; an empty string switches it off.
+    pub admin: Option<SocketAddr>,
+}
+
+/// `[peers]`: how to speak with other servers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PeerSettings {
+    /// The port dialled for messages. Default 5500.
+    pub port: u16,
+    /// The port dialled for OCSP answers. Default 5577.
+    pub ocsp_port: u16,
+    /// Whether TLS 1.2 with CBC suites is spoken with peers that have nothing newer. Default true.
+    pub legacy_tls: bool,
+    /// Limit of a TCP connect. Default 30 s.
+    pub connect_timeout: Duration,
+    /// Limit of a TLS handshake, inbound and outbound. Default 15 s.
+    pub handshake_timeout: Duration,
+    /// Limit of fetching a peer's OCSP answers, connect included. Default 30 s.
+    pub ocsp_timeout: Duration,
+    /// Wait for the head of a peer's answer after the whole request was sent. Default 600 s.
+    pub answer_timeout: Duration,
+    /// How long an unused connection is kept. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Unused connections kept for each peer. Default 256.
+    pub connections_per_peer: usize,
+}
+
+/// `[token]`: where the PIN comes from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TokenSettings {
+    /// `pin_file`, else the environment variable `JIBEK_PIN` when it is set, else a prompt.
+    pub pin: PinSource,
+}
+
+/// `[limits]`: caps and deadlines (`message-path.md` 7.1, 7.3; ours are finite where X-Road has none).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at once on each listener. Default 5000.
+    pub connections: usize,
+    /// Bytes of an HTTP header block. Default 16 KiB.
+    pub header_bytes: usize,
+    /// Bytes of a SOAP part. Default 10 MiB.
+    pub soap_part_bytes: u64,
+    /// Longest silence within a body. Default 60 s.
+    pub body_stall: Duration,
+    /// Longest wait for a whole header block. Default 30 s.
+    pub header_timeout: Duration,
+    /// Bytes of a request read on after an early fault. Default 16 MiB.
+    pub drain_bytes: u64,
+    /// Time for which a request is read on after an early fault. Default 10 s.
+    pub drain_time: Duration,
+    /// How long an unused inbound connection is kept. Default 90 s (`message-path.md` 7.5, 4).
+    pub idle_timeout: Duration,
+    /// How long a shutdown waits for messages under way. Default 30 s.
+    pub shutdown: Duration,
+    /// Limit of a TCP connect to a provider. Default 10 s.
+    pub provider_connect: Duration,
+    /// Messages under way at once on each side. Default 1024.
+    pub messages: usize,
+}
+
+/// `[timestamping]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Timestamping {
+    /// How long messages flow although no time-stamp can be had. Default 14400 s; 0 in the file means without end, here `None`.
+    pub acceptable_failure_period: Option<Duration>,
+    /// Records stamped at once. Default 10000.
+    pub records: usize,
+    /// Overrides the interval of the global configuration.
+    pub interval: Option<Duration>,
+}
+
+/// `[configuration]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Configuration {
+    /// Time between fetches. Default 60 s.
+    pub interval: Duration,
+}
+
+/// Why a configuration file was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", place(path, *line, reason))]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1, when the reason has one.
+    pub line: Option<usize>,
+    /// The reason, without the offending value when it may be secret.
+    pub reason: String,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has unknown keys, or a value is out of its range; with the line.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            path: path.to_owned(),
+            line: None,
+            reason: format!("cannot read: {}", error.kind()),
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks the text of a file that lies at `path`; its relative paths start at the folder of `path`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let source = Source { text, path };
+        let raw: RawConfig = toml::from_str(text).map_err(|error| source.toml_error(&error))?;
+        raw.check(&source)
+    }
+}
+
+/// A TOML document under check, to name the line of a fault.
+pub(crate) struct Source<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) path: &'a Path,
+}
+
+impl Source<'_> {
+    pub(crate) fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
+        let line = error.span().map(|span| self.line(span.start));
+        ConfigError {
+            path: self.path.to_owned(),
+            line,
+            reason: error.message().trim().replace('\n', "; "),
+        }
+    }
+
+    pub(crate) fn error<T>(&self, at: &Spanned<T>, reason: impl Into<String>) -> ConfigError {
+        ConfigError {
+            path: self.path.to_owned(),
+            line: Some(self.line(at.span().start)),
+            reason: reason.into(),
+        }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.text
+            .bytes()
+            .take(offset)
+            .filter(|byte| *byte == b'\n')
+            .count()
+            + 1
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    server: Spanned<String>,
+    state_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
+    clients_dir: Option<PathBuf>,
+    anchor: Option<PathBuf>,
+    #[serde(default)]
+    listen: RawListen,
+    #[serde(default)]
+    peers: RawPeers,
+    #[serde(default)]
+    token: RawToken,
+    #[serde(default)]
+    limits: RawLimits,
+    #[serde(default)]
+    timestamping: RawTimestamping,
+    #[serde(default)]
+    configuration: RawConfiguration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    consumer_http: Option<Spanned<String>>,
+    consumer_https: Option<Spanned<String>>,
+    peer: Option<Spanned<String>>,
+    ocsp: Option<Spanned<String>>,
+    admin: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPeers {
+    port: Option<u16>,
+    ocsp_port: Option<u16>,
+    legacy_tls: Option<bool>,
+    connect_timeout_seconds: Option<Spanned<u64>>,
+    handshake_timeout_seconds: Option<Spanned<u64>>,
+    ocsp_timeout_seconds: Option<Spanned<u64>>,
+    answer_timeout_seconds: Option<Spanned<u64>>,
+    idle_timeout_seconds: Option<Spanned<u64>>,
+    connections_per_peer: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToken {
+    pin_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    connections: Option<Spanned<u64>>,
+    header_bytes: Option<Spanned<u64>>,
+    soap_part_bytes: Option<Spanned<u64>>,
+    body_stall_seconds: Option<Spanned<u64>>,
+    header_timeout_seconds: Option<Spanned<u64>>,
+    drain_bytes: Option<Spanned<u64>>,
+    drain_seconds: Option<Spanned<u64>>,
+    idle_timeout_seconds: Option<Spanned<u64>>,
+    shutdown_seconds: Option<Spanned<u64>>,
+    provider_connect_seconds: Option<Spanned<u64>>,
+    messages: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTimestamping {
+    acceptable_failure_period_seconds: Option<u64>,
+    records: Option<Spanned<u64>>,
+    interval_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfiguration {
+    interval_seconds: Option<Spanned<u64>>,
+}
+
+impl RawConfig {
+    fn check(self, source: &Source<'_>) -> Result<Config, ConfigError> {
+        let server = ServerId::from_header(self.server.get_ref()).map_err(|error| {
+            source.error(
+                &self.server,
+                format!("server is not instance/class/member/code: {error}"),
+            )
+        })?;
+        let folder = source.path.parent().unwrap_or(Path::new(""));
+        let path = |given: Option<PathBuf>, default: &str| {
+            folder.join(given.unwrap_or_else(|| PathBuf::from(default)))
+        };
+        let number = |given: &Option<Spanned<u64>>, default: u64, least: u64, most: u64| {
+            in_range(source, given.as_ref(), default, least, most)
+        };
+        let seconds = |given: &Option<Spanned<u64>>, default: u64| {
+            number(given, default, 1, MOST_SECONDS).map(Duration::from_secs)
+        };
+        let count = |given: &Option<Spanned<u64>>, default: u64, least: u64, most: u64| {
+            number(given, default, least, most)
+                .map(|value| usize::try_from(value).unwrap_or(usize::MAX))
+        };
+        let peers = &self.peers;
+        let limits = &self.limits;
+        let stamping = &self.timestamping;
+        let period = stamping.acceptable_failure_period_seconds.unwrap_or(14_400);
+        Ok(Config {
+            server,
+            state_dir: path(self.state_dir, "state"),
+            log_dir: path(self.log_dir, "log"),
+            clients_dir: path(self.clients_dir, "clients"),
+            anchor: path(self.anchor, "anchor.xml"),
+            listen: self.listen.check(source)?,
+            peers: PeerSettings {
+                port: peers.port.unwrap_or(5500),
+                ocsp_port: peers.ocsp_port.unwrap_or(5577),
+                legacy_tls: peers.legacy_tls.unwrap_or(true),
+                connect_timeout: seconds(&peers.connect_timeout_seconds, 30)?,
+                handshake_timeout: seconds(&peers.handshake_timeout_seconds, 15)?,
+                ocsp_timeout: seconds(&peers.ocsp_timeout_seconds, 30)?,
+                answer_timeout: seconds(&peers.answer_timeout_seconds, 600)?,
+                idle_timeout: seconds(&peers.idle_timeout_seconds, 60)?,
+                connections_per_peer: count(&peers.connections_per_peer, 256, 1, 10_000)?,
+            },
+            token: TokenSettings {
+                pin: match self.token.pin_file {
+                    Some(file) => PinSource::File(folder.join(file)),
+                    None => PinSource::EnvironmentOrPrompt,
+                },
+            },
+            limits: Limits {
+                connections: count(&limits.connections, 5000, 1, 1_000_000)?,
+                header_bytes: count(&limits.header_bytes, 16 * 1024, 8192, 1024 * 1024)?,
+                soap_part_bytes: number(&limits.soap_part_bytes, 10 * MIB, 1024, 1024 * MIB)?,
+                body_stall: seconds(&limits.body_stall_seconds, 60)?,
+                header_timeout: seconds(&limits.header_timeout_seconds, 30)?,
+                drain_bytes: number(&limits.drain_bytes, 16 * MIB, 0, 1024 * MIB)?,
+                drain_time: seconds(&limits.drain_seconds, 10)?,
+                idle_timeout: seconds(&limits.idle_timeout_seconds, 90)?,
+                shutdown: seconds(&limits.shutdown_seconds, 30)?,
+                provider_connect: seconds(&limits.provider_connect_seconds, 10)?,
+                messages: count(&limits.messages, 1024, 1, 1_000_000)?,
+            },
+            timestamping: Timestamping {
+                acceptable_failure_period: (period > 0).then(|| Duration::from_secs(period)),
+                records: count(&stamping.records, 10_000, 1, 1_000_000)?,
+                interval: stamping
+                    .interval_seconds
+                    .as_ref()
+                    .map(|given| {
+                        in_range(source, Some(given), 0, 1, MOST_SECONDS).map(Duration::from_secs)
+                    })
+                    .transpose()?,
+            },
+            configuration: Configuration {
+                interval: seconds(&self.configuration.interval_seconds, 60)?,
+            },
+        })
+    }
+}
+
+impl RawListen {
+    fn check(&self, source: &Source<'_>) -> Result<Listen, ConfigError> {
+        let optional = |given: &Option<Spanned<String>>, default: &str| match given {
+            Some(given) if given.get_ref().is_empty() => Ok(None),
+            Some(given) => address(source, given).map(Some),
+            None => Ok(default.parse().ok()),
+        };
+        let needed = |given: &Option<Spanned<String>>, port: u16| match given {
+            Some(given) => address(source, given),
+            None => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
+        };
+        Ok(Listen {
+            consumer_http: optional(&self.consumer_http, "127.0.0.1:8080")?,
+            consumer_https: optional(&self.consumer_https, "")?,
+            peer: needed(&self.peer, 5500)?,
+            ocsp: needed(&self.ocsp, 5577)?,
+            admin: optional(&self.admin, "127.0.0.1:9090")?,
+        })
+    }
+}
+
+fn address(source: &Source<'_>, given: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+    given.get_ref().parse().map_err(|_| {
+        source.error(
+            given,
+            format!("`{}` is not an address and port", given.get_ref()),
+        )
+    })
+}
+
+fn in_range(
+    source: &Source<'_>,
+    given: Option<&Spanned<u64>>,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64, ConfigError> {
+    match given {
+        Some(given) if !(least..=most).contains(given.get_ref()) => Err(source.error(
+            given,
+            format!("{} is not between {least} and {most}", given.get_ref()),
+        )),
+        Some(given) => Ok(*given.get_ref()),
+        None => Ok(default),
+    }
+}
+
+fn place(path: &Path, line: Option<usize>, reason: &str) -> String {
+    match line {
+        Some(line) => format!("{}:{line}: {reason}", path.display()),
+        None => format!("{}: {reason}", path.display()),
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+/// A week: longer waits are mistakes of unit.
+const MOST_SECONDS: u64 = 7 * 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_file_has_sound_defaults() {
+        let config = Config::parse(
+            "server = \"KG/GOV/70000001/ss1\"\n",
+            Path::new("/etc/jibek/jibek-server.toml"),
+        )
+        .unwrap();
+        assert_eq!(config.server.to_header(), "KG/GOV/70000001/ss1");
+        assert_eq!(config.state_dir, Path::new("/etc/jibek/state"));
+        assert_eq!(config.listen.peer.to_string(), "0.0.0.0:5500");
+        assert_eq!(
+            config.listen.consumer_http.unwrap().to_string(),
+            "127.0.0.1:8080"
+        );
+        assert_eq!(config.listen.consumer_https, None);
+        assert!(config.peers.legacy_tls);
+        assert_eq!(
+            config.timestamping.acceptable_failure_period,
+            Some(Duration::from_secs(14_400))
+        );
+    }
+
+    #[test]
+    fn the_example_file_is_right() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jibek-server.example.toml");
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.configuration.interval, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let cases = [
+            (
+                "server = \"KG/GOV/1/s\"\n\n[listen]\npear = \"0.0.0.0:1\"\n",
+                Some(4),
+                "unknown field",
+            ),
+            (
+                "server = \"KG/GOV\"\n",
+                Some(1),
+                "instance/class/member/code",
+            ),
+            (
+                "server = \"KG/GOV/1/s\"\n[limits]\nbody_stall_seconds = 0\n",
+                Some(3),
+                "between 1",
+            ),
+            (
+                "server = \"KG/GOV/1/s\"\n[listen]\n\npeer = \"here\"\n",
+                Some(4),
+                "`here` is not an address",
+            ),
+            ("# nothing\n", Some(1), "missing field"),
+            (
+                "server = \"KG/GOV/1/s\"\n[token]\npin = \"1234\"\n",
+                Some(3),
+                "unknown field",
+            ),
+        ];
+        for (text, line, reason) in cases {
+            let error = Config::parse(text, Path::new("jibek-server.toml")).unwrap_err();
+            assert_eq!(error.line, line, "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(!error.to_string().contains("1234"), "{error}");
+        }
+    }
+}
