@@ -18,3 +18,8 @@ pub mod profile;
 pub mod soap;
 pub mod version;
 pub mod xml;
+
+#[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod properties;
