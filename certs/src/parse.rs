@@ -5,6 +5,7 @@
 
 mod name;
 mod pem;
+mod request;
 
 use std::{fmt, hash, sync::Arc};
 
@@ -22,6 +23,7 @@ use crate::{
     signer::{SignatureAlgorithm, SignatureError, verify_spki, verify_spki_der},
 };
 pub use name::Name;
+pub use request::CertificateRequest;
 
 /// Bytes are no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -251,6 +253,11 @@ impl Certificate {
     /// SubjectPublicKeyInfo, exact bytes.
     pub fn spki_der(&self) -> &[u8] {
         &self.0.spki
+    }
+
+    /// The content of the key's BIT STRING without the count of unused bits.
+    pub fn key_bits(&self) -> &[u8] {
+        &self.0.key_bits
     }
 
     /// SHA-1 over the key's BIT STRING without the count of unused bits: what OCSP identifies issuers and responders by.

@@ -15,7 +15,10 @@ use jibek_certs::{
     parse::Certificate,
     trust::{Authorities, Trust},
 };
-use jibek_protocol::id::{ClientId, GlobalGroupId, MemberId, ServerId};
+use jibek_protocol::{
+    id::{ClientId, GlobalGroupId, MemberId, ServerId},
+    profile::Profile,
+};
 use time::OffsetDateTime;
 
 use crate::{
@@ -127,6 +130,15 @@ pub struct ConfExpired {
     pub expired_at: OffsetDateTime,
     /// The time that was asked about.
     pub now: OffsetDateTime,
+}
+
+/// A certificate profile that we do not know; only what needs this profile fails (`signatures-and-log.md` 6.1).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no certificate profile is known for this authority (class {class:?})")]
+#[non_exhaustive]
+pub struct UnknownProfile {
+    /// The configured class name; empty when the certificate is no approved authority of the instance.
+    pub class: String,
 }
 
 /// Shared parameters of one instance as they were published.
@@ -417,6 +429,17 @@ impl Snapshot {
             .rev()
             .find(|one| one.certificate == *ca)
             .map(|one| one.profile_class.as_str())
+    }
+
+    /// The profile that reads the subjects of certificates issued by `ca` in an instance.
+    ///
+    /// # Errors
+    /// [`UnknownProfile`].
+    pub fn profile_of(&self, instance: &str, ca: &Certificate) -> Result<Profile, UnknownProfile> {
+        let class = self.profile_class(instance, ca).unwrap_or_default();
+        Profile::from_class_name(class).ok_or_else(|| UnknownProfile {
+            class: class.to_owned(),
+        })
     }
 
     /// Shared parameters of every instance as they were published.

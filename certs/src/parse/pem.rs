@@ -45,6 +45,16 @@ pub(super) fn certificate_blocks(text: &[u8]) -> impl Iterator<Item = Block> {
     blocks.into_iter()
 }
 
+/// The content of the first block with one of these labels.
+pub(super) fn block(text: &[u8], labels: &[&str]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(text.get(..LONGEST_TEXT).unwrap_or(text));
+    labels.iter().find_map(|label| {
+        let (_, body) = text.split_once(format!("-----BEGIN {label}-----").as_str())?;
+        let (content, _) = body.split_once(format!("-----END {label}-----").as_str())?;
+        base64(content.as_bytes())
+    })
+}
+
 /// Base64 with white space anywhere and with or without padding.
 pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let compact: Vec<u8> = text

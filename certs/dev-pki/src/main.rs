@@ -1,0 +1,191 @@
+//! `jibek-dev-pki`: a CA, an OCSP responder and a time-stamping authority for tests and demos.
+
+use std::{
+    fs::{self, OpenOptions},
+    future::Future,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use jibek_certs::{Clock, KeyKind, SystemClock};
+use jibek_dev_pki::{DevPki, Fault, Faults, Subject, serve};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+/// A CA with an intermediate, an OCSP responder and a time-stamping authority, for tests and demos only.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes an authority in a directory.
+    Init {
+        /// Where its keys and certificates will lie, unencrypted.
+        dir: PathBuf,
+        /// Kind of its keys.
+        #[arg(long, value_enum, default_value_t = Key::Rsa2048)]
+        key: Key,
+    },
+    /// Issues a certificate for a request.
+    Issue {
+        /// The authority's directory.
+        dir: PathBuf,
+        /// What the certificate is for.
+        #[arg(long, value_enum)]
+        usage: For,
+        /// The request: PEM or DER.
+        #[arg(long)]
+        csr: PathBuf,
+        /// The file to write the certificate to, PEM; must not be there yet.
+        #[arg(long)]
+        out: PathBuf,
+        /// The subject, as C=FI,O=Org,serialNumber=DEV/ss1/COM,CN=1111; the request's when absent.
+        #[arg(long)]
+        subject: Option<Subject>,
+    },
+    /// Revokes a certificate; a running responder says so at once.
+    Revoke {
+        /// The authority's directory.
+        dir: PathBuf,
+        /// The certificate's serial number, decimal.
+        serial: u64,
+    },
+    /// Answers POST /ocsp and POST /tsa over HTTP until it is told to stop.
+    Serve {
+        /// The authority's directory.
+        dir: PathBuf,
+        /// Address and port.
+        #[arg(long, default_value = "127.0.0.1:8888")]
+        listen: SocketAddr,
+        /// What the OCSP responder does wrong: none, ahead:SECONDS, close, delay:MILLISECONDS, garbage, refuse, revoked,
+        /// stale:SECONDS, unknown, unsigned, wrong-certificate.
+        #[arg(long, default_value = "none")]
+        ocsp_fault: Fault,
+        /// What the time-stamping authority does wrong: as above, or wrong-imprint.
+        #[arg(long, default_value = "none")]
+        tsa_fault: Fault,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Key {
+    P256,
+    Rsa2048,
+    Rsa3072,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum For {
+    Auth,
+    Sign,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    let now = SystemClock.now();
+    match Arguments::parse().command {
+        Command::Init { dir, key } => {
+            let kind = match key {
+                Key::P256 => KeyKind::EcP256,
+                Key::Rsa2048 => KeyKind::Rsa2048,
+                Key::Rsa3072 => KeyKind::Rsa3072,
+            };
+            DevPki::create(&dir, kind, now)
+                .with_context(|| format!("no authority made in {}", dir.display()))?;
+            say(&format!("made an authority in {}", dir.display()))
+        }
+        Command::Issue {
+            dir,
+            usage,
+            csr,
+            out,
+            subject,
+        } => {
+            let pki = open(&dir)?;
+            let request =
+                fs::read(&csr).with_context(|| format!("cannot read {}", csr.display()))?;
+            let attributes = subject.as_ref().map(Subject::attributes);
+            let certificate = match usage {
+                For::Auth => pki.issue_auth(&request, attributes.as_deref(), now)?,
+                For::Sign => pki.issue_sign(&request, attributes.as_deref(), now)?,
+            };
+            let written = OpenOptions::new().write(true).create_new(true).open(&out);
+            written
+                .and_then(|mut file| file.write_all(certificate.to_pem().as_bytes()))
+                .with_context(|| format!("cannot write {}", out.display()))?;
+            say(&format!(
+                "issued {} with serial number {}",
+                certificate.subject(),
+                certificate.serial_decimal()
+            ))
+        }
+        Command::Revoke { dir, serial } => {
+            open(&dir)?.revoke(serial, now)?;
+            say(&format!("revoked {serial}"))
+        }
+        Command::Serve {
+            dir,
+            listen,
+            ocsp_fault,
+            tsa_fault,
+        } => {
+            let pki = Arc::new(open(&dir)?);
+            let faults = Arc::new(Faults::new());
+            faults.set_ocsp(ocsp_fault);
+            faults.set_tsa(tsa_fault);
+            let stop = stopped()?;
+            let listener = TcpListener::bind(listen)
+                .await
+                .with_context(|| format!("cannot listen on {listen}"))?;
+            let address = listener.local_addr()?;
+            say(&format!("http://{address}/ocsp\nhttp://{address}/tsa"))?;
+            serve(pki, listener, Arc::new(SystemClock), faults, stop)
+                .await
+                .context("cannot serve")
+        }
+    }
+}
+
+fn open(dir: &std::path::Path) -> Result<DevPki> {
+    DevPki::open(dir).with_context(|| {
+        format!(
+            "no authority in {}; `jibek-dev-pki init` makes one",
+            dir.display()
+        )
+    })
+}
+
+/// Ends with the first SIGINT or SIGTERM.
+fn stopped() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
