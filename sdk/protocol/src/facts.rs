@@ -1,11 +1,15 @@
 //! Facts from outside: recordings of real servers and messages of X-Road's own tests.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 
 use crate::fault::{Blame, Fault};
 use crate::header;
+use crate::id::xml::{Identifier, write_identifier_xml};
+use crate::id::{ClientId, ServerId, ServiceId};
 use crate::limits::Limits;
 use crate::media_type::MediaType;
 use crate::message::{RestRequestBlock, RestResponseBlock};
@@ -365,6 +369,74 @@ fn recorded_ocsp_answer_is_a_multipart() {
     let parts = Http::read(&root.join("wire/port5577.resp")).parts();
     assert_eq!(types(&parts), [header::OCSP_RESPONSE]);
     assert_eq!(parts[0].1.len(), 0x5ff);
+}
+
+#[test]
+fn written_identifiers_are_valid_by_the_schema() {
+    let test = "written_identifiers_are_valid_by_the_schema";
+    let Some(root) = fixtures(test) else { return };
+    if Command::new("xmllint")
+        .arg("--version")
+        .stderr(Stdio::null())
+        .status()
+        .is_err()
+    {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "no xmllint"
+        );
+        println!("SKIPPED {test}: xmllint absent");
+        return;
+    }
+    let schema = format!(
+        "<xs:schema xmlns:xs='http://www.w3.org/2001/XMLSchema' xmlns:id='{ns}' targetNamespace='urn:t'>\
+         <xs:import namespace='{ns}' schemaLocation='{}'/>\
+         <xs:element name='client' type='id:XRoadClientIdentifierType'/>\
+         <xs:element name='service' type='id:XRoadServiceIdentifierType'/>\
+         <xs:element name='server' type='id:XRoadSecurityServerIdentifierType'/></xs:schema>",
+        root.join("xsd/identifiers.xsd").display(),
+        ns = header::NS_IDENTIFIERS
+    );
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(schema.as_bytes()).unwrap();
+    let member = ClientId::new("EE", "GOV", "<1 & 2>", None).unwrap();
+    let subsystem = ClientId::new("EE", "GOV", "õ", Some("s \"'")).unwrap();
+    let service = ServiceId::new(subsystem.clone(), "c", Some("v1")).unwrap();
+    let server = ServerId::new(member.member().clone(), "ss1").unwrap();
+    let identifiers: [(&str, &dyn Identifier); 4] = [
+        ("t:client", &member),
+        ("t:client", &subsystem),
+        ("t:service", &service),
+        ("t:server", &server),
+    ];
+    for (element, id) in identifiers {
+        let mut xml = String::new();
+        write_identifier_xml(&mut xml, element, "i", id);
+        let declared = format!(
+            "<{element} xmlns:t='urn:t' xmlns:i='{}'",
+            header::NS_IDENTIFIERS
+        );
+        let xml = xml.replacen(&format!("<{element}"), &declared, 1);
+        let mut lint = Command::new("xmllint")
+            .args(["--noout", "--nonet", "--schema"])
+            .arg(file.path())
+            .arg("-")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        lint.stdin
+            .take()
+            .unwrap()
+            .write_all(xml.as_bytes())
+            .unwrap();
+        let output = lint.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }
 
 /// Messages of X-Road's own tests: what the rules of its reader say of each (`message-path.md` 2.3).

@@ -433,3 +433,6 @@ pub(crate) const SERVER_CODE: &str = "serverCode";
 pub(crate) const GROUP_CODE: &str = "groupCode";
 pub(crate) const PARTY_CLASS: &str = "partyClass";
 pub(crate) const PARTY_CODE: &str = "partyCode";
+
+#[cfg(test)]
+mod tests;

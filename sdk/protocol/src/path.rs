@@ -209,6 +209,9 @@ impl PathPattern {
                     *place = true;
                 }
             }
+            if !next.contains(&true) {
+                return false;
+            }
             self.step_over_wildcards(&mut next);
             places = next;
         }

@@ -111,6 +111,7 @@ proptest! {
         let (object_type, parts) = xml_parts(&xml(&id));
         prop_assert_eq!(object_type, id.object_type());
         prop_assert_eq!(&parts.client().unwrap(), &id);
+        prop_assert_eq!(id.is_suspicious(), id.xml_parts().iter().any(|(_, part)| suspicious_characters(part)));
     }
 
     #[test]

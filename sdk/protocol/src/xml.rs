@@ -423,7 +423,7 @@ fn instruction(raw: &str, start: usize) -> Result<(), XmlError> {
         .and_then(|raw| raw.strip_suffix("?>"));
     let inside = inside.ok_or(malformed("bad processing instruction", start))?;
     let target = inside.split(chars::is_space).next().unwrap_or_default();
-    if !chars::is_name(target) || target.eq_ignore_ascii_case("xml") {
+    if !chars::is_ncname(target) || target.eq_ignore_ascii_case("xml") {
         return Err(malformed("bad target of a processing instruction", start));
     }
     Ok(())

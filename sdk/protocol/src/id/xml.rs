@@ -12,6 +12,13 @@ pub trait Identifier {
 
     /// Parts as XML name and value, absent ones left out.
     fn xml_parts(&self) -> Vec<(&'static str, &str)>;
+
+    /// Tells whether a part holds [`suspicious_characters`]: worth a warning, no reason to refuse a message.
+    fn is_suspicious(&self) -> bool {
+        self.xml_parts()
+            .iter()
+            .any(|(_, value)| suspicious_characters(value))
+    }
 }
 
 /// Appends `<element objectType="..">..</element>` to `out`. `element` is the qualified name, `prefix` the prefix that is

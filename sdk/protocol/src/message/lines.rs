@@ -116,6 +116,7 @@ impl Lines {
 /// Writes a block: two lines, then headers, CRLF after each.
 pub(super) struct Writer {
     out: String,
+    headers: usize,
 }
 
 impl Writer {
@@ -125,10 +126,11 @@ impl Writer {
             out.push_str(line);
             out.push_str("\r\n");
         }
-        Self { out }
+        Self { out, headers: 0 }
     }
 
     pub(super) fn push(&mut self, name: &str, value: &str) {
+        self.headers += 1;
         self.out.push_str(name);
         self.out.push(':');
         self.out.push_str(value);
@@ -137,13 +139,15 @@ impl Writer {
 
     /// Adds a header from HTTP: bytes of the value are Latin-1.
     pub(super) fn push_http(&mut self, name: &[u8], value: &[u8]) -> Result<(), RestBlockError> {
-        let name = str::from_utf8(name).map_err(|_| RestBlockError::HeaderName { number: 0 })?;
+        let name = str::from_utf8(name).map_err(|_| RestBlockError::HeaderName {
+            number: self.headers + 1,
+        })?;
         let value: String = value
             .trim_ascii()
             .iter()
             .map(|byte| char::from(*byte))
             .collect();
-        check_header(name, &value, 0)?;
+        check_header(name, &value, self.headers + 1)?;
         self.push(name, &value);
         Ok(())
     }

@@ -27,15 +27,6 @@ pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// A name, colons allowed.
-pub(super) fn is_name(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters
-        .next()
-        .is_some_and(|first| first == ':' || starts_name(first))
-        && characters.all(|c| c == ':' || continues_name(c))
-}
-
 /// Prefix and local part of a qualified name.
 pub(super) fn split_name(text: &str) -> Option<(Option<&str>, &str)> {
     let (prefix, local) = match text.split_once(':') {
@@ -45,7 +36,8 @@ pub(super) fn split_name(text: &str) -> Option<(Option<&str>, &str)> {
     (prefix.is_none_or(is_ncname) && is_ncname(local)).then_some((prefix, local))
 }
 
-fn is_ncname(text: &str) -> bool {
+/// A name without a colon.
+pub(super) fn is_ncname(text: &str) -> bool {
     let mut characters = text.chars();
     characters.next().is_some_and(starts_name) && characters.all(continues_name)
 }

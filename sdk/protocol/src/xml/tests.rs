@@ -1,3 +1,6 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use super::*;
 
 fn refused(text: &str) -> XmlError {
@@ -6,92 +9,14 @@ fn refused(text: &str) -> XmlError {
 
 #[test]
 fn good_documents_pass() {
-    for good in [
-        "<a/>",
-        "\u{feff}<?xml version=\"1.0\"?><a/>",
-        "<?xml version='1.0' encoding='utf-8' standalone='no' ?>\r\n<!-- c --><?p i?>\n<a b = 'c'\n d=\"'\"/>\n<!---->",
-        "<a xmlns='u' xmlns:p='v'><p:b p:c='1' c='2'>&amp;&#x41;&#65;<![CDATA[<&]]]]>]]&gt;</p:b></a>",
-        "<a xmlns='u'><b xmlns=''/></a>",
-        "<ä.-1 xml:lang='et'>\u{10000}</ä.-1>",
-        "<a b='&lt;\u{9}'></a  >",
-        "<a>></a>",
-    ] {
+    for good in GOOD {
         check(good.as_bytes(), &XmlBudget::default()).expect(good);
     }
 }
 
 #[test]
 fn malformed_documents_are_refused() {
-    for bad in [
-        "",
-        " ",
-        "text",
-        "<a>",
-        "<a></b>",
-        "</a>",
-        "<a/><b/>",
-        "<a/>text",
-        "text<a/>",
-        "<a/>&amp;",
-        "<a/><![CDATA[x]]>",
-        "<a>&#0;</a>",
-        "<a>&#x1F;</a>",
-        "<a>&#xD800;</a>",
-        "<a>&#xFFFE;</a>",
-        "<a>&#;</a>",
-        "<a>&#x;</a>",
-        "<a>&#+65;</a>",
-        "<a>&x;</a>",
-        "<a>&amp</a>",
-        "<a>& b</a>",
-        "<a>\u{1}</a>",
-        "<a>\u{ffff}</a>",
-        "<a>]]></a>",
-        "<a b='\u{0}'/>",
-        "<a b='<'/>",
-        "<a b='&x;'/>",
-        "<a b='&amp'/>",
-        "<a b=1/>",
-        "<a b/>",
-        "<a b='1'c='2'/>",
-        "<a b='1' b='2'/>",
-        "<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>",
-        "<a b='1/>",
-        "<1a/>",
-        "< a/>",
-        "<a:/>",
-        "<:a/>",
-        "<a:b:c/>",
-        "<p:a/>",
-        "<a p:b='1'/>",
-        "<a xmlns:p=''/>",
-        "<a xmlns:xmlns='u'/>",
-        "<a xmlns:xml='u'/>",
-        "<a xmlns:p='http://www.w3.org/XML/1998/namespace'/>",
-        "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
-        "<xmlns:a/>",
-        "<b><a xmlns:p='u'/><p:c/></b>",
-        "<!-- a -- b --><a/>",
-        "<!-- a ---><a/>",
-        "<a><!-- ",
-        "<a><?xml version='1.0'?></a>",
-        " <?xml version='1.0'?><a/>",
-        "<?xml?><a/>",
-        "<?xml encoding='utf-8'?><a/>",
-        "<?xml version='2.0'?><a/>",
-        "<?xml version='1.0' standalone='maybe'?><a/>",
-        "<?xml version='1.0' standalone='no' encoding='utf-8'?><a/>",
-        "<?XML version='1.0'?><a/>",
-        "<? p?><a/>",
-        "<?1p?><a/>",
-        "<a><![CDATA[x</a>",
-        "<a></a b='1'>",
-        "<!ELEMENT a ANY><a/>",
-        "<![CDATA[x]]><a/>",
-        "<a",
-        "<a/",
-        "<",
-    ] {
+    for bad in MALFORMED {
         assert!(
             matches!(refused(bad), XmlError::Malformed { .. }),
             "{bad}: {:?}",
@@ -186,3 +111,121 @@ fn names_values_and_places_are_given() {
     );
     assert_eq!(reader.next_event().unwrap(), None);
 }
+
+/// What libxml2 says of a document: well-formed with namespaces and not a word of complaint.
+fn xmllint_accepts(document: &str) -> Option<bool> {
+    let mut lint = Command::new("xmllint")
+        .args(["--noout", "--nonet", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    lint.stdin
+        .take()
+        .unwrap()
+        .write_all(document.as_bytes())
+        .unwrap();
+    let output = lint.wait_with_output().unwrap();
+    Some(output.status.success() && output.stderr.is_empty())
+}
+
+#[test]
+fn xmllint_agrees_on_what_is_well_formed() {
+    if xmllint_accepts("<a/>").is_none() {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "no xmllint"
+        );
+        println!("SKIPPED xmllint_agrees_on_what_is_well_formed: xmllint absent");
+        return;
+    }
+    for good in GOOD {
+        assert_eq!(xmllint_accepts(good), Some(true), "{good}");
+    }
+    for bad in MALFORMED {
+        assert_eq!(xmllint_accepts(bad), Some(false), "{bad}");
+    }
+}
+
+const GOOD: &[&str] = &[
+    "<a/>",
+    "\u{feff}<?xml version=\"1.0\"?><a/>",
+    "<?xml version='1.0' encoding='utf-8' standalone='no' ?>\r\n<!-- c --><?p i?>\n<a b = 'c'\n d=\"'\"/>\n<!---->",
+    "<a xmlns='urn:u' xmlns:p='urn:v'><p:b p:c='1' c='2'>&amp;&#x41;&#65;<![CDATA[<&]]]]>]]&gt;</p:b></a>",
+    "<a xmlns='urn:u'><b xmlns=''/></a>",
+    "<ä.-1 xml:lang='et'>\u{10000}</ä.-1>",
+    "<a b='&lt;\u{9}'></a  >",
+    "<a>></a>",
+];
+
+const MALFORMED: &[&str] = &[
+    "",
+    " ",
+    "text",
+    "<a>",
+    "<a></b>",
+    "</a>",
+    "<a/><b/>",
+    "<a/>text",
+    "text<a/>",
+    "<a/>&amp;",
+    "<a/><![CDATA[x]]>",
+    "<a>&#0;</a>",
+    "<a>&#x1F;</a>",
+    "<a>&#xD800;</a>",
+    "<a>&#xFFFE;</a>",
+    "<a>&#;</a>",
+    "<a>&#x;</a>",
+    "<a>&#+65;</a>",
+    "<a>&x;</a>",
+    "<a>&amp</a>",
+    "<a>& b</a>",
+    "<a>\u{1}</a>",
+    "<a>\u{ffff}</a>",
+    "<a>]]></a>",
+    "<a b='\u{0}'/>",
+    "<a b='<'/>",
+    "<a b='&x;'/>",
+    "<a b='&amp'/>",
+    "<a b=1/>",
+    "<a b/>",
+    "<a b='1'c='2'/>",
+    "<a b='1' b='2'/>",
+    "<a xmlns:p='urn:u' xmlns:q='urn:u' p:b='1' q:b='2'/>",
+    "<a b='1/>",
+    "<1a/>",
+    "< a/>",
+    "<a:/>",
+    "<:a/>",
+    "<a:b:c/>",
+    "<p:a/>",
+    "<a p:b='1'/>",
+    "<a xmlns:p=''/>",
+    "<a xmlns:xmlns='urn:u'/>",
+    "<a xmlns:xml='urn:u'/>",
+    "<a xmlns:p='http://www.w3.org/XML/1998/namespace'/>",
+    "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+    "<xmlns:a/>",
+    "<b><a xmlns:p='urn:u'/><p:c/></b>",
+    "<!-- a -- b --><a/>",
+    "<!-- a ---><a/>",
+    "<a><!-- ",
+    "<a><?xml version='1.0'?></a>",
+    " <?xml version='1.0'?><a/>",
+    "<?xml?><a/>",
+    "<?xml encoding='utf-8'?><a/>",
+    "<?xml version='2.0'?><a/>",
+    "<?xml version='1.0' standalone='maybe'?><a/>",
+    "<?xml version='1.0' standalone='no' encoding='utf-8'?><a/>",
+    "<?XML version='1.0'?><a/>",
+    "<? p?><a/>",
+    "<?1p?><a/>",
+    "<?p:i?><a/>",
+    "<a><![CDATA[x</a>",
+    "<a></a b='1'>",
+    "<!ELEMENT a ANY><a/>",
+    "<![CDATA[x]]><a/>",
+    "<a",
+    "<a/",
+    "<",
+];
