@@ -9,7 +9,7 @@
 //! The listener is meant for the loopback or a management network: no authentication, nothing secret, nothing
 //! that changes the server.
 
-use std::{fmt, future::Future, io, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -33,7 +33,8 @@ use crate::{
     metrics::{self, Metrics},
 };
 
-// pub mod checks;
+pub mod checks;
+pub mod gauges;
 
 /// What the operator's listener shows.
 #[derive(Clone, Debug)]
@@ -101,13 +102,16 @@ pub async fn serve(
     }
 }
 
+/// The future of [`Check::state`].
+pub type Judging<'a> = Pin<Box<dyn Future<Output = CheckState> + Send + 'a>>;
+
 /// One thing that must hold for a message to succeed now.
 pub trait Check: Send + Sync + fmt::Debug {
     /// The check's name in `/readyz`: lower case, one or two words.
     fn name(&self) -> &'static str;
 
-    /// Judges at `now`. May read the disk; must not wait for the network.
-    fn state(&self, now: Timestamp) -> CheckState;
+    /// Judges at `now`. May ask the disk; must not wait for the network.
+    fn state(&self, now: Timestamp) -> Judging<'_>;
 }
 
 /// What a check found.
@@ -178,29 +182,20 @@ impl Checks {
         })
     }
 
-    /// Runs every check at `now`.
-    #[must_use]
-    pub fn report(&self, now: Timestamp) -> Report {
-        let checks: Vec<_> = self
-            .checks
-            .iter()
-            .map(|check| match check.state(now) {
-                CheckState::NotReady { reason } => CheckReport {
-                    name: check.name(),
-                    ready: false,
-                    reason: Some(reason),
-                    note: None,
-                    seconds_left: None,
-                },
-                CheckState::Ready { note, seconds_left } => CheckReport {
-                    name: check.name(),
-                    ready: true,
-                    reason: None,
-                    note,
-                    seconds_left,
-                },
-            })
-            .collect();
+    /// Runs every check at `now`, one after the other; one that takes too long does not hold.
+    pub async fn report(&self, now: Timestamp) -> Report {
+        let mut checks = Vec::with_capacity(self.checks.len());
+        for check in &self.checks {
+            let state = timeout(CHECK_DEADLINE, check.state(now))
+                .await
+                .unwrap_or_else(|_| {
+                    CheckState::not_ready(format!(
+                        "no answer within {} s",
+                        CHECK_DEADLINE.as_secs()
+                    ))
+                });
+            checks.push(CheckReport::new(check.name(), state));
+        }
         Report {
             ready: checks.iter().all(|check| check.ready),
             at: now.format(&Rfc3339).unwrap_or_default(),
@@ -247,6 +242,22 @@ pub struct CheckReport {
     pub seconds_left: Option<i64>,
 }
 
+impl CheckReport {
+    fn new(name: &'static str, state: CheckState) -> Self {
+        let (ready, reason, note, seconds_left) = match state {
+            CheckState::NotReady { reason } => (false, Some(reason), None, None),
+            CheckState::Ready { note, seconds_left } => (true, None, note, seconds_left),
+        };
+        Self {
+            name,
+            ready,
+            reason,
+            note,
+            seconds_left,
+        }
+    }
+}
+
 struct FunctionCheck {
     name: &'static str,
     judge: Box<dyn Fn(Timestamp) -> CheckState + Send + Sync>,
@@ -257,8 +268,9 @@ impl Check for FunctionCheck {
         self.name
     }
 
-    fn state(&self, now: Timestamp) -> CheckState {
-        (self.judge)(now)
+    fn state(&self, now: Timestamp) -> Judging<'_> {
+        let state = (self.judge)(now);
+        Box::pin(async move { state })
     }
 }
 
@@ -275,29 +287,12 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let checks = Arc::clone(&admin.checks);
-    let now = admin.clock.now();
-    let report = match task::spawn_blocking(move || checks.report(now)).await {
-        Ok(mut report) => {
-            if admin.drain.is_draining() {
-                report.ready = false;
-                report.checks.insert(
-                    0,
-                    CheckReport {
-                        name: "running",
-                        ready: false,
-                        reason: Some("the server is shutting down".to_owned()),
-                        note: None,
-                        seconds_left: None,
-                    },
-                );
-            }
-            report
-        }
-        Err(_) => {
-            return (StatusCode::INTERNAL_SERVER_ERROR, "a check failed to run\n").into_response();
-        }
-    };
+    let mut report = admin.checks.report(admin.clock.now()).await;
+    if admin.drain.is_draining() {
+        report.ready = false;
+        let ending = CheckState::not_ready("the server is shutting down");
+        report.checks.insert(0, CheckReport::new("running", ending));
+    }
     let status = if report.ready {
         StatusCode::OK
     } else {
@@ -342,6 +337,8 @@ fn is_passing(error: &io::Error) -> bool {
 const MOST_CONNECTIONS: usize = 64;
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(120);
+/// X-Road gives each of its own checks as long.
+const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

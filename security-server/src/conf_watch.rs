@@ -219,7 +219,7 @@ impl ConfWatch {
 
     /// Downloads on schedule until the drain begins. The first wait comes first: call [`ConfWatch::refresh`]
     /// before, if the start shall wait for it.
-    pub async fn run(&self, drain: Drain) {
+    pub async fn run(self: Arc<Self>, drain: Drain) {
         let mut jitter = Jitter::new(self.settings.jitter_seed);
         loop {
             let pause = jitter.stretch(self.settings.interval, self.settings.jitter);

@@ -14,10 +14,12 @@
 pub mod body;
 pub mod random;
 pub mod admin;
+pub mod asic;
 pub mod conf_watch;
 pub mod drain;
 pub mod metrics;
 pub mod outbound;
+pub mod timestamper;
 pub mod clients;
 pub mod config;
 pub mod keys;

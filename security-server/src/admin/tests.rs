@@ -68,7 +68,7 @@ async fn readiness_names_each_reason_and_counts_down() {
         json["checks"][1],
         serde_json::json!({"name": "log", "ready": false, "reason": "the disk is full"})
     );
-    let report = admin.checks.report(admin.clock.now());
+    let report = admin.checks.report(admin.clock.now()).await;
     assert_eq!(
         report.reasons().collect::<Vec<_>>(),
         [("log", "the disk is full")]

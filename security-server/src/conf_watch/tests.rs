@@ -118,10 +118,7 @@ async fn a_failed_download_keeps_the_old_one_and_is_told_in_words() {
 async fn downloads_follow_the_schedule_and_end_with_the_drain() {
     let mut setup = setup(empty(), []);
     let drain = Drain::new();
-    let running = tokio::spawn({
-        let (watch, drain) = (Arc::clone(&setup.watch), drain.clone());
-        async move { watch.run(drain).await }
-    });
+    let running = tokio::spawn(Arc::clone(&setup.watch).run(drain.clone()));
     tokio::task::yield_now().await;
     setup.clock.advance(Duration::from_secs(53));
     tokio::task::yield_now().await;
