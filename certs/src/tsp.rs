@@ -65,15 +65,16 @@ pub enum TspError {
 }
 
 impl TspError {
-    /// X-Road's error code: `malformed_signature` for a token that stamps something else or cannot be read,
-    /// `mlog.timestamp_signer_verification_failed` for one that was not signed by an approved authority (`observed.md` 6).
+    /// X-Road's error code: `malformed_signature` for a token that stamps something else or cannot be read, the message log's own
+    /// codes for the rest (`observed.md` 6).
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::Imprint { .. } | Self::NoSigningCertificate => {
                 "malformed_signature"
             }
-            Self::UnknownAuthority => "internal_error",
-            Self::Refused { .. } | Self::Nonce => "mlog.timestamping_failed",
+            Self::UnknownAuthority => "mlog.tsp_certificate_not_found",
+            Self::Refused { .. } => "mlog.timestamp_non_granted_response",
+            Self::Nonce => "mlog.timestamp_response_validation_failed",
             Self::Attributes(_) | Self::Signature | Self::CertificateNotValid { .. } => {
                 "mlog.timestamp_signer_verification_failed"
             }

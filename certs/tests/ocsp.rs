@@ -14,6 +14,7 @@ use jibek_certs::{
     digest::digest,
     ocsp::{
         CertError, OcspError, OcspResponse, Policy, cert_id_der, request_der, verify_with_ocsp,
+        verify_with_ocsp_anchored,
     },
     signer::distinguished_name,
     trust::{ApprovedCa, Authorities},
@@ -517,5 +518,55 @@ fn the_request_is_openssl_s() {
     assert_eq!(
         request_der(&world.leaf.certificate, &world.ca.certificate),
         expected
+    );
+}
+
+/// A CA below an approved CA is not approved by that, even with good answers for everything.
+#[test]
+fn an_unapproved_intermediate_issues_nothing() {
+    let world = World::new();
+    let below = party("below", Some(&world.ca), |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+    });
+    let leaf = party("member", Some(&below), |params| {
+        params.key_usages = vec![KeyUsagePurpose::ContentCommitment]
+    });
+    let (ca, below_ca) = (&world.ca.certificate, &below.certificate);
+    let for_leaf = Shape {
+        signer: &below,
+        embedded: vec![],
+        cert_ids: vec![cert_id_der(&leaf.certificate, below_ca)],
+        ..world.shape()
+    };
+    let for_below = Shape {
+        cert_ids: vec![cert_id_der(below_ca, ca)],
+        ..world.shape()
+    };
+    let responses = [for_leaf, for_below].map(|shape| OcspResponse::parse(shape.der()).unwrap());
+    let approve = |certificate: &Certificate| ApprovedCa::new(certificate.clone(), true, "profile");
+    let judge = |authorities: Vec<ApprovedCa>| {
+        let anchor = authorities[0].clone();
+        let authorities = Authorities::new(authorities);
+        let extra = [below_ca.clone()];
+        verify_with_ocsp_anchored(
+            &leaf.certificate,
+            &extra,
+            &anchor,
+            &authorities,
+            &responses,
+            NOW,
+            hour(),
+        )
+    };
+    assert!(matches!(
+        judge(vec![approve(ca)]),
+        Err(CertError::UnknownAuthority { .. })
+    ));
+    assert_eq!(
+        judge(vec![approve(ca), approve(below_ca)])
+            .unwrap()
+            .ocsp()
+            .len(),
+        2
     );
 }

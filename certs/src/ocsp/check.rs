@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertError {
-    /// No approved CA of the instance has the issuer's name.
+    /// An issuer is no approved CA of the instance, by name or by its certificate.
     #[error(
         "certificate {subject} is not issued by an approved certification authority: {issuer} is not configured"
     )]
@@ -130,7 +130,7 @@ pub fn verify_with_ocsp(
 }
 
 /// The same with an anchor of the caller's choice: a provider's server anchors at the approved CA that issued the **last**
-/// certificate received (`message-path.md` 5.3).
+/// certificate received (`message-path.md` 5.3). Every issuer on the path must be an approved CA itself.
 ///
 /// # Errors
 /// [`CertError`].
@@ -203,7 +203,13 @@ fn believed(
     let listed = match configured {
         Some(ca) => ca.ocsp_responders.as_slice(),
         None if anchor.certificate == *issuer => anchor.ocsp_responders.as_slice(),
-        None => &[],
+        // An authority below an approved one is not approved by that: every issuer on the path must be configured itself.
+        None => {
+            return Err(CertError::UnknownAuthority {
+                subject: subject(),
+                issuer: issuer.subject().rfc2253().to_owned(),
+            });
+        }
     };
     let mut error = None;
     for response in responses

@@ -98,15 +98,14 @@ pub enum OcspError {
 }
 
 impl OcspError {
-    /// X-Road's error code: `cert_validation` for an answer that says no or is not there, `incorrect_validation_info` for one that
-    /// is not believed.
+    /// X-Road's error code: `cert_validation` for an answer that says no, `incorrect_validation_info` for one that is not
+    /// believed. (That no response is about a certificate is for those who choose among several: [`super::CertError`].)
     pub fn code(&self) -> &'static str {
         match self {
-            Self::OtherCertificate { .. } | Self::Revoked { .. } | Self::Unknown { .. } => {
-                "cert_validation"
-            }
+            Self::Revoked { .. } | Self::Unknown { .. } => "cert_validation",
             Self::Malformed(_)
             | Self::Refused(_)
+            | Self::OtherCertificate { .. }
             | Self::UnknownResponder
             | Self::Algorithm
             | Self::Signature(_)
