@@ -82,6 +82,13 @@ impl TspError {
     }
 }
 
+impl TspError {
+    /// Whether only the configuration's knowledge of the authority is missing.
+    pub fn is_unknown_trust(&self) -> bool {
+        matches!(self, Self::UnknownAuthority)
+    }
+}
+
 /// A query for a time-stamp over a digest, as X-Road sends it: version 1, no policy, no certificate asked for, the digest
 /// algorithm without parameters (`observed.md` 3 number 3).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,6 +59,18 @@ impl CertError {
     }
 }
 
+impl CertError {
+    /// Whether only the configuration's knowledge is missing: it lacks the CA or the OCSP responder, and nothing contradicts
+    /// itself. An auditor then says that it cannot be judged.
+    pub fn is_unknown_trust(&self) -> bool {
+        match self {
+            Self::UnknownAuthority { .. } | Self::Chain(ChainError::UnknownIssuer { .. }) => true,
+            Self::Ocsp { source, .. } => source.is_unknown_trust(),
+            Self::Chain(_) | Self::NoOcsp { .. } => false,
+        }
+    }
+}
+
 /// A certificate whose path and revocation status were checked for a moment.
 #[derive(Debug, Clone)]
 pub struct VerifiedCertificate {
@@ -76,6 +88,11 @@ impl VerifiedCertificate {
     /// Its path.
     pub fn chain(&self) -> &VerifiedChain {
         &self.chain
+    }
+
+    /// Who issued it: the approved CA itself, unless the caller chose an anchor further up.
+    pub fn issuer(&self) -> &Certificate {
+        self.chain.links().next().map_or(self.chain.anchor(), |(_, issuer)| issuer)
     }
 
     /// The OCSP response believed for each certificate of the path, leaf first.

@@ -116,6 +116,13 @@ impl OcspError {
     }
 }
 
+impl OcspError {
+    /// Whether only the configuration's knowledge of the responder is missing.
+    pub fn is_unknown_trust(&self) -> bool {
+        matches!(self, Self::UnknownResponder | Self::NotAuthorised { .. })
+    }
+}
+
 /// A response that is believed and says good.
 #[derive(Debug, Clone)]
 pub struct VerifiedOcsp {
