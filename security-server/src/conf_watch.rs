@@ -16,6 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jibek_certs::time::{Clock, Timestamp};
 use jibek_conf::{
+    fetch::Fetcher,
     model::{NEWEST_VERSION, SharedParameters, SourceAddress},
     part::render_shared,
     snapshot::{InstanceParts, Snapshot},
@@ -72,6 +73,27 @@ pub struct EmptySnapshotError {
 pub trait ConfSource: Send {
     /// Downloads and verifies at `now`; returns the snapshot that is then valid, which may be the same as before.
     fn refresh(&mut self, now: Timestamp) -> Refreshing<'_>;
+
+    /// How long to wait after a failed download; `interval` unless the source knows better.
+    fn pause_after_failure(&self, interval: Duration) -> Duration {
+        interval
+    }
+}
+
+impl ConfSource for Fetcher {
+    fn refresh(&mut self, now: Timestamp) -> Refreshing<'_> {
+        Box::pin(async move {
+            Self::refresh(self, now)
+                .await
+                .map_err(|source| ConfSourceError {
+                    source: Box::new(source),
+                })
+        })
+    }
+
+    fn pause_after_failure(&self, interval: Duration) -> Duration {
+        self.next_refresh_in().min(interval)
+    }
 }
 
 /// Why a download of the configuration failed.
@@ -222,7 +244,16 @@ impl ConfWatch {
     pub async fn run(self: Arc<Self>, drain: Drain) {
         let mut jitter = Jitter::new(self.settings.jitter_seed);
         loop {
-            let pause = jitter.stretch(self.settings.interval, self.settings.jitter);
+            let failing = self.status().last_error.is_some();
+            let pause = if failing {
+                self.source
+                    .lock()
+                    .await
+                    .pause_after_failure(self.settings.interval)
+            } else {
+                self.settings.interval
+            };
+            let pause = jitter.stretch(pause, self.settings.jitter);
             tokio::select! {
                 () = drain.requested() => return,
                 () = self.clock.sleep(pause) => {}
