@@ -6,11 +6,13 @@
     reason = "tests may panic and write scratch files"
 )]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use jibek_certs::{
-    Certificate, Clock, KeyKind, SoftKey, SystemClock,
+    Certificate, Clock, DigestAlgorithm, KeyKind, SoftKey, SystemClock,
+    digest::digest,
     ocsp::{CertificateStatus, OcspResponse, request_der},
+    tsp::TimestampRequest,
 };
 use jibek_dev_pki::{DevPki, Fault, PkiError, StoreError, Usage, Validity};
 use time::OffsetDateTime;
@@ -122,4 +124,27 @@ fn the_program_makes_issues_and_revokes() {
         response.status(),
         CertificateStatus::Revoked { .. }
     ));
+}
+
+#[test]
+fn hostile_requests_and_faults_never_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = SystemClock.now();
+    let pki = DevPki::create(dir.path(), KeyKind::EcP256, now).unwrap();
+    let ocsp = request_der(pki.ocsp_certificate(), pki.issuing_ca());
+    let tsa = TimestampRequest::new(&digest(DigestAlgorithm::Sha512, b"x"), Some(1)).der();
+    for request in [&ocsp, &tsa] {
+        for at in 0..request.len() {
+            let mut damaged = request.clone();
+            damaged[at] ^= 1 << (at % 8);
+            for bytes in [&damaged[..], &request[..at]] {
+                assert!(!pki.answer_ocsp(bytes, now, Fault::None).is_empty());
+                assert!(!pki.answer_tsa(bytes, now, Fault::None).is_empty());
+            }
+        }
+    }
+    for fault in [Fault::Ahead(Duration::MAX), Fault::Stale(Duration::MAX)] {
+        assert!(!pki.answer_ocsp(&ocsp, now, fault).is_empty());
+        assert!(!pki.answer_tsa(&tsa, now, fault).is_empty());
+    }
 }
