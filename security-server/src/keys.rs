@@ -15,8 +15,8 @@ use jibek_protocol::{
 };
 
 pub use pin::{Pin, PinError, PinSource};
+pub(crate) use token::kind_name;
 pub use token::{KeyEntry, KeyId, KeyUsage, Token, TokenError};
-pub(crate) use token::{kind_name, kind_of};
 pub use vault::VaultError;
 
 /// The keys that count now, kept in step with the configuration.

@@ -11,17 +11,21 @@
 //! Each step is one file, one error, one type that the next step demands. The signature travels last: bodies are
 //! relayed while they are hashed and spooled, and nobody may act on a message before its signature has come.
 
-pub mod body;
-pub mod random;
 pub mod admin;
 pub mod asic;
-pub mod conf_watch;
-pub mod drain;
-pub mod metrics;
-pub mod outbound;
-pub mod timestamper;
+pub mod body;
+pub mod cli;
 pub mod clients;
+pub mod conf_watch;
 pub mod config;
+pub mod drain;
 pub mod keys;
+pub mod metrics;
+pub mod ocsp;
+pub mod outbound;
+pub mod peers;
+pub mod random;
+pub mod services;
 pub mod store;
+pub mod timestamper;
 pub mod tls;

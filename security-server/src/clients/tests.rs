@@ -151,7 +151,7 @@ fn a_broken_document_leaves_the_old_one_in_force() {
     assert!(clients.load().client(&id).unwrap().services().is_empty());
 
     atomic_write(
-        &directory.path().join("b.toml"),
+        directory.path().join("b.toml"),
         b"client = \"KG/GOV/70000001/population\"\n",
     )
     .unwrap();

@@ -213,6 +213,20 @@ impl Token {
         })
     }
 
+    /// Returns the same as PEM.
+    ///
+    /// # Errors
+    /// As [`Self::csr`].
+    pub fn csr_pem(&self, id: &KeyId, subject: &[(&str, &str)]) -> Result<String, TokenError> {
+        let key = self
+            .key(id)
+            .ok_or_else(|| TokenError::UnknownKey(id.to_string()))?;
+        key.csr_pem(subject).map_err(|source| TokenError::Key {
+            what: "request a certificate for",
+            source,
+        })
+    }
+
     /// Keeps a certificate beside the key that it belongs to. Repeating it changes nothing.
     ///
     /// # Errors
@@ -459,7 +473,7 @@ pub(crate) fn kind_name(kind: KeyKind) -> &'static str {
 }
 
 /// The kind of key with this name.
-pub(crate) fn kind_of(name: &str) -> Option<KeyKind> {
+fn kind_of(name: &str) -> Option<KeyKind> {
     match name {
         "p256" => Some(KeyKind::EcP256),
         "rsa2048" => Some(KeyKind::Rsa2048),
