@@ -1,0 +1,528 @@
+//! A registry on loopback, read by the fetcher that servers use, over real HTTP, on a clock of our own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may panic and say what it skips"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use jibek_certs::{
+    parse::Certificate,
+    signer::{KeyKind, SoftKey},
+    time::{Clock, TestClock},
+};
+use jibek_conf::{
+    Anchor, ConfDir, FetchError, FetchOptions, Fetcher, atomic_write,
+    fetch::{HttpsUse, SourceError},
+    verify::DirectoryError,
+};
+use jibek_protocol::id::ClientId;
+use jibek_registry::{Bound, Handle, Registry};
+use rcgen::{CertificateParams, KeyUsagePurpose};
+use time::{OffsetDateTime, macros::datetime};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+const START: OffsetDateTime = datetime!(2026-11-23 05:00 UTC);
+
+struct World {
+    folder: tempfile::TempDir,
+    clock: TestClock,
+}
+
+struct Running {
+    url: String,
+    anchor: Anchor,
+    handle: Handle,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    fn new(key: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, usage) in [
+            ("ca", KeyUsagePurpose::KeyCertSign),
+            ("tsa", KeyUsagePurpose::ContentCommitment),
+            ("auth", KeyUsagePurpose::DigitalSignature),
+        ] {
+            let key = SoftKey::generate(KeyKind::EcP256).unwrap();
+            let mut params = CertificateParams::default();
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, name);
+            params.key_usages = vec![usage];
+            let certificate = params.self_signed(&key.for_rcgen()).unwrap();
+            atomic_write(
+                folder.path().join(format!("{name}.pem")),
+                certificate.pem().as_bytes(),
+            )
+            .unwrap();
+        }
+        let world = Self {
+            folder,
+            clock: TestClock::new(START),
+        };
+        world.write(&base(key));
+        world
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("registry.toml")
+    }
+
+    fn write(&self, text: &str) {
+        atomic_write(self.config(), text.as_bytes()).unwrap();
+    }
+
+    fn append(&self, text: &str) {
+        let before = std::fs::read_to_string(self.config()).unwrap();
+        self.write(&(before + text));
+    }
+
+    async fn bind(&self) -> Bound {
+        Registry::open(self.config(), Arc::new(self.clock.clone()))
+            .unwrap()
+            .bind()
+            .await
+            .unwrap()
+    }
+
+    async fn start(&self) -> Running {
+        let bound = self.bind().await;
+        let url = format!("http://{}", bound.address());
+        let (anchor, handle) = (bound.internal_anchor(), bound.handle());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(bound.run(async move {
+            let _ = stopped.await;
+        }));
+        Running {
+            url,
+            anchor,
+            handle,
+            stop,
+            task,
+        }
+    }
+
+    fn fetcher(&self, anchor: Anchor) -> Fetcher {
+        let mut options = FetchOptions::default();
+        options.https = HttpsUse::Never;
+        options.connect_timeout = Duration::from_secs(2);
+        Fetcher::new(
+            anchor,
+            ConfDir::new(self.folder.path().join("globalconf")),
+            options,
+        )
+        .unwrap()
+    }
+}
+
+impl Running {
+    async fn get(&self, path: &str) -> (u16, Bytes) {
+        get(&format!("{}{path}", self.url)).await
+    }
+
+    async fn finish(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+
+    /// Waits until the registry has published at the clock's present time.
+    async fn published_at(&self, moment: OffsetDateTime) {
+        for _ in 0..500 {
+            if self.handle.status().published_at == moment {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no publication at {moment}: {:?}", self.handle.status());
+    }
+}
+
+async fn get(url: &str) -> (u16, Bytes) {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.get(url.parse().unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    (
+        status,
+        response.into_body().collect().await.unwrap().to_bytes(),
+    )
+}
+
+fn base(key: &str) -> String {
+    format!(
+        r#"instance = "KG"
+listen = "127.0.0.1:0"
+address = "127.0.0.1:0"
+state_dir = "state"
+key = "{key}"
+[management]
+provider = "GOV/1000/management"
+[[member_class]]
+code = "GOV"
+description = "Government"
+[[ca]]
+certificate = "ca.pem"
+profile = "FiVRK"
+ocsp = [{{ url = "http://127.0.0.1:1/ocsp" }}]
+[[tsa]]
+url = "http://127.0.0.1:1/tsa"
+certificate = "tsa.pem"
+[[member]]
+class = "GOV"
+code = "1000"
+name = "Tunduk"
+subsystems = [{{ code = "management", name = "Management services" }}]
+[[server]]
+owner = "GOV/1000"
+code = "ss1"
+address = "127.0.0.2"
+auth_certificates = ["auth.pem"]
+clients = ["GOV/1000/management"]
+maintenance = "back at noon"
+"#
+    )
+}
+
+const NEW_MEMBER: &str = r#"
+[[member]]
+class = "GOV"
+code = "2000"
+name = "Cadastre"
+subsystems = [{ code = "ownership" }]
+"#;
+
+#[tokio::test]
+async fn servers_fetch_what_the_registry_publishes() {
+    for key in ["rsa2048", "p256"] {
+        let world = World::new(key);
+        let registry = world.start().await;
+        let mut fetcher = world.fetcher(registry.anchor.clone());
+        let snapshot = fetcher.refresh(world.clock.now()).await.unwrap();
+        assert_eq!(
+            (snapshot.own_instance(), snapshot.version("KG")),
+            ("KG", Some(6))
+        );
+        assert_eq!(
+            snapshot.expires_at(),
+            Some(START + Duration::from_secs(600))
+        );
+        assert_eq!(snapshot.tsa_urls().len(), 1);
+        let auth = std::fs::read(world.folder.path().join("auth.pem")).unwrap();
+        let auth = Certificate::from_pem(&auth).unwrap();
+        let client = ClientId::new("KG", "GOV", "1000", Some("management")).unwrap();
+        let server = snapshot.auth_cert_serves(&auth, &client).unwrap();
+        assert_eq!(server.address(), Some("127.0.0.2"));
+        assert_eq!(server.maintenance(), Some("back at noon"));
+        assert_eq!(snapshot.private().unwrap().management.provider, client);
+        let stored = ConfDir::new(world.folder.path().join("globalconf"))
+            .read()
+            .unwrap();
+        assert_eq!(stored.content_id(), snapshot.content_id());
+        registry.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_added_to_the_file_comes_with_the_next_publication() {
+    let world = World::new("p256");
+    let registry = world.start().await;
+    let mut fetcher = world.fetcher(registry.anchor.clone());
+    let before = fetcher.refresh(world.clock.now()).await.unwrap();
+    let cadastre = ClientId::new("KG", "GOV", "2000", Some("ownership")).unwrap();
+    assert!(!before.knows_client(&cadastre));
+    let first_stamp = registry.handle.status().stamp;
+    validate(
+        "a_member_added_to_the_file_comes_with_the_next_publication",
+        &world.folder.path().join("state/public"),
+        &first_stamp,
+    );
+
+    world.append(NEW_MEMBER);
+    assert!(
+        !fetcher
+            .refresh(world.clock.now())
+            .await
+            .unwrap()
+            .knows_client(&cadastre),
+        "not before its time"
+    );
+    world.clock.advance(Duration::from_secs(60));
+    registry.published_at(START + Duration::from_secs(60)).await;
+    let after = fetcher.refresh(world.clock.now()).await.unwrap();
+    assert!(after.knows_client(&cadastre));
+    assert_eq!(after.expires_at(), Some(START + Duration::from_secs(660)));
+    let second_stamp = registry.handle.status().stamp;
+    assert_ne!(first_stamp, second_stamp);
+    validate(
+        "a_member_added_to_the_file_comes_with_the_next_publication",
+        &world.folder.path().join("state/public"),
+        &second_stamp,
+    );
+
+    // A directory fetched before still finds its parts, for ten minutes.
+    let old_part = format!("/V6/{first_stamp}/shared-params.xml");
+    assert_eq!(registry.get(&old_part).await.0, 200);
+    for minute in 2..=12 {
+        world.clock.advance(Duration::from_secs(60));
+        registry
+            .published_at(START + Duration::from_secs(60 * minute))
+            .await;
+        let expected = if minute <= 11 { 200 } else { 404 };
+        assert_eq!(registry.get(&old_part).await.0, expected, "minute {minute}");
+    }
+    assert_eq!(
+        registry.handle.status().stamp,
+        second_stamp,
+        "an unchanged content keeps its generation"
+    );
+    assert_eq!(
+        registry
+            .get(&format!("/V6/{second_stamp}/shared-params.xml"))
+            .await
+            .0,
+        200
+    );
+    for stamp in [first_stamp, second_stamp] {
+        assert!(
+            world
+                .folder
+                .path()
+                .join(format!("state/history/{stamp}/V3/internalconf"))
+                .is_file(),
+            "history stays"
+        );
+    }
+    registry.finish().await;
+}
+
+#[tokio::test]
+async fn a_wrong_file_is_refused_and_the_old_state_stays_in_force() {
+    let world = World::new("p256");
+    let registry = world.start().await;
+    let mut fetcher = world.fetcher(registry.anchor.clone());
+    let before = fetcher.refresh(world.clock.now()).await.unwrap();
+    world.append("[[member]]\nclass = \"COM\"\ncode = \"1\"\nname = \"x\"\n");
+    let reason = registry.handle.publish_now().await.unwrap_err();
+    assert!(
+        reason.contains("line 31") && reason.contains("no member class"),
+        "{reason}"
+    );
+    world.clock.advance(Duration::from_secs(60));
+    registry.published_at(START + Duration::from_secs(60)).await;
+    let after = fetcher.refresh(world.clock.now()).await.unwrap();
+    assert_eq!(after.content_id(), before.content_id());
+    assert_eq!(
+        after.expires_at(),
+        Some(START + Duration::from_secs(660)),
+        "it stays alive"
+    );
+    let (_, status) = registry.get("/status").await;
+    assert!(
+        String::from_utf8_lossy(&status).contains("no member class"),
+        "shown"
+    );
+
+    world.write(&(base("p256") + NEW_MEMBER));
+    registry.handle.publish_now().await.unwrap();
+    assert!(registry.handle.status().config_error.is_none());
+    let healed = fetcher.refresh(world.clock.now()).await.unwrap();
+    assert_ne!(healed.content_id(), before.content_id());
+
+    world.write(&base("p256").replace("\"KG\"", "\"UZ\""));
+    let reason = registry.handle.publish_now().await.unwrap_err();
+    assert!(reason.contains("instance cannot change"), "{reason}");
+    registry.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_served_follows_the_rules_of_central_servers() {
+    let world = World::new("p256");
+    let registry = world.start().await;
+    for kind in ["internalconf", "externalconf"] {
+        for (query, expected) in [
+            ("?version=3", 200),
+            ("?version=4", 200),
+            ("?version=5", 200),
+            ("?version=6&other=1", 200),
+            ("?a=b&version=6", 200),
+            ("?version=2", 404),
+            ("?version=7", 404),
+            ("?version=", 404),
+            ("?version=six", 404),
+            ("", 404),
+            ("/x?version=6", 404),
+        ] {
+            assert_eq!(
+                registry.get(&format!("/{kind}{query}")).await.0,
+                expected,
+                "{kind}{query}"
+            );
+        }
+        let (_, directory) = registry.get(&format!("/{kind}?version=3")).await;
+        let text = String::from_utf8(directory.to_vec()).unwrap();
+        assert!(
+            text.starts_with("Content-Type: multipart/related; charset=UTF-8; boundary="),
+            "{text}"
+        );
+        assert!(!text.replace("\r\n", "").contains('\n'), "CRLF throughout");
+        assert_eq!(text.contains("PRIVATE-PARAMETERS"), kind == "internalconf");
+    }
+    let stamp = registry.handle.status().stamp;
+    for path in [
+        format!("/V6/{stamp}/internalconf"),
+        format!("/V7/{stamp}/shared-params.xml"),
+        format!("/V6/{stamp}/../../../keys/internal-signing-key.pem"),
+        "/V6/..%2f..%2fkeys/internal-signing-key.pem".to_owned(),
+        "/V6/00000000000000000000000/shared-params.xml".to_owned(),
+        "/".to_owned(),
+        "/state/keys/internal-signing-key.pem".to_owned(),
+    ] {
+        assert_eq!(registry.get(&path).await.0, 404, "{path}");
+    }
+    assert_eq!(registry.get("/healthz").await.0, 200);
+    let (_, anchor) = registry.get("/anchor/internal").await;
+    assert_eq!(anchor, registry.anchor.bytes());
+    let (_, hash) = registry.get("/anchor/internal/hash").await;
+    assert_eq!(hash, registry.anchor.hash());
+    registry.finish().await;
+}
+
+#[tokio::test]
+async fn an_expired_publication_is_refused_and_recovers() {
+    let world = World::new("p256");
+    let bound = world.bind().await;
+    let anchor = bound.internal_anchor();
+    let (stop, stopped) = oneshot::channel::<()>();
+    // The registry's own clock stands still; the client's does not.
+    let task = tokio::spawn(bound.run(async move {
+        let _ = stopped.await;
+    }));
+    let mut fetcher = world.fetcher(anchor);
+    let snapshot = fetcher.refresh(START).await.unwrap();
+    let late = START + Duration::from_secs(601);
+    let FetchError::AllFailed { attempts } = fetcher.refresh(late).await.unwrap_err() else {
+        panic!("other error")
+    };
+    assert!(
+        matches!(
+            &attempts[0].1,
+            SourceError::Directory {
+                source: DirectoryError::Expired { .. }
+            }
+        ),
+        "{attempts:?}"
+    );
+    assert!(snapshot.check_valid(late).is_err());
+    world.clock.set(late);
+    for _ in 0..500 {
+        if let Ok(snapshot) = fetcher.refresh(late).await {
+            snapshot.check_valid(late).unwrap();
+            stop.send(()).unwrap();
+            task.await.unwrap();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the registry published nothing new");
+}
+
+#[tokio::test]
+async fn keys_and_anchors_outlive_a_restart() {
+    let world = World::new("p256");
+    let first = world.start().await;
+    let (port, anchor) = (
+        first.url.rsplit(':').next().unwrap().to_owned(),
+        first.anchor.clone(),
+    );
+    let old_stamp = first.handle.status().stamp;
+    let mut fetcher = world.fetcher(anchor.clone());
+    fetcher.refresh(START).await.unwrap();
+    first.finish().await;
+    assert!(fetcher.refresh(START).await.is_err(), "stopped");
+
+    let fixed = base("p256").replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    world.write(&fixed);
+    world.clock.advance(Duration::from_secs(5));
+    let second = world.start().await;
+    assert_eq!(second.anchor.hash(), anchor.hash());
+    let snapshot = fetcher.refresh(world.clock.now()).await.unwrap();
+    snapshot.check_valid(world.clock.now()).unwrap();
+    assert_eq!(
+        second
+            .get(&format!("/V5/{old_stamp}/shared-params.xml"))
+            .await
+            .0,
+        200,
+        "of the earlier process"
+    );
+    second.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_registries_addresses_one_may_be_dead() {
+    let world = World::new("p256");
+    let registry = world.start().await;
+    let mut content = jibek_conf::part::parse_anchor(registry.anchor.bytes()).unwrap();
+    let mut dead = content.sources[0].clone();
+    dead.url = "http://127.0.0.1:1/internalconf".to_owned();
+    content.sources.insert(0, dead);
+    let mut fetcher = world.fetcher(Anchor::render(&content).unwrap());
+    fetcher.refresh(START).await.unwrap();
+    registry.finish().await;
+}
+
+/// Validates every published version with X-Road's schemas.
+fn validate(test: &str, public: &Path, stamp: &str) {
+    let root = std::env::var_os("JIBEK_XROAD_FIXTURES").map_or_else(
+        || {
+            PathBuf::from(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../shared/fixtures/xroad"
+            ))
+        },
+        PathBuf::from,
+    );
+    if !root.is_dir() {
+        assert!(
+            std::env::var_os("CI").is_none_or(|value| value != "true"),
+            "fixtures absent"
+        );
+        println!("SKIPPED {test}: fixtures absent");
+        return;
+    }
+    for version in 3..=6u8 {
+        for (file, schema) in [
+            (
+                "shared-params.xml",
+                format!("v{version}/shared-parameters.xsd"),
+            ),
+            ("private-params.xml", "v3/private-parameters.xsd".to_owned()),
+        ] {
+            let outcome = Command::new("xmllint")
+                .args(["--noout", "--nonet", "--schema"])
+                .arg(root.join("xsd/globalconf").join(schema))
+                .arg(public.join(format!("V{version}/{stamp}/{file}")))
+                .output();
+            let Ok(output) = outcome else {
+                println!("SKIPPED {test}: xmllint absent");
+                return;
+            };
+            assert!(
+                output.status.success(),
+                "V{version} {file}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
