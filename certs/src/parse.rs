@@ -3,6 +3,7 @@
 //! Anything that X.509 allows must at least be readable here, because much of it is only compared by its bytes: certificates of
 //! version 1, self-signed, expired or with unknown extensions (`architecture.md`, Trust).
 
+mod fields;
 mod name;
 mod pem;
 mod request;
@@ -11,17 +12,13 @@ use std::{fmt, hash, sync::Arc};
 
 use ::time::OffsetDateTime;
 use bytes::Bytes;
-use x509_parser::{
-    certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension},
-    prelude::FromDer,
-    time::ASN1Time,
-};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{
     digest::{Digest, DigestAlgorithm, digest},
     signer::{SignatureAlgorithm, SignatureError, verify_spki, verify_spki_der},
 };
+use fields::Inner;
 pub use name::Name;
 pub use request::CertificateRequest;
 
@@ -48,34 +45,6 @@ pub enum ParseError {
 /// An X.509 certificate. Cloning shares it; two are equal when their DER is.
 #[derive(Clone)]
 pub struct Certificate(Arc<Inner>);
-
-struct Inner {
-    der: Bytes,
-    tbs: Bytes,
-    signature: Bytes,
-    signature_oid: String,
-    spki: Bytes,
-    key_bits: Bytes,
-    subject: Name,
-    issuer: Name,
-    serial: Bytes,
-    not_before: OffsetDateTime,
-    not_after: OffsetDateTime,
-    is_ca: bool,
-    path_length: Option<u32>,
-    key_usage: Option<u16>,
-    extended_key_usage: Option<Purposes>,
-    subject_key_id: Option<Bytes>,
-    ocsp_url: Option<String>,
-    has_unknown_critical: bool,
-    has_name_constraints: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Purposes {
-    client_auth: bool,
-    ocsp_signing: bool,
-}
 
 impl Certificate {
     /// Reads DER.
@@ -339,68 +308,6 @@ impl Certificate {
     }
 }
 
-impl Inner {
-    fn new(der: Bytes, parsed: &X509Certificate<'_>) -> Result<Self, ParseError> {
-        let tbs = &parsed.tbs_certificate;
-        let mut inner = Self {
-            tbs: copy_or_slice(&der, tbs.as_ref()),
-            signature: copy_or_slice(&der, &parsed.signature_value.data),
-            signature_oid: parsed.signature_algorithm.algorithm.to_id_string(),
-            spki: copy_or_slice(&der, tbs.subject_pki.raw),
-            key_bits: copy_or_slice(&der, &tbs.subject_pki.subject_public_key.data),
-            subject: Name::new(&der, &tbs.subject),
-            issuer: Name::new(&der, &tbs.issuer),
-            serial: copy_or_slice(&der, tbs.raw_serial()),
-            not_before: moment(&tbs.validity.not_before)?,
-            not_after: moment(&tbs.validity.not_after)?,
-            is_ca: false,
-            path_length: None,
-            key_usage: None,
-            extended_key_usage: None,
-            subject_key_id: None,
-            ocsp_url: None,
-            has_unknown_critical: false,
-            has_name_constraints: false,
-            der,
-        };
-        for extension in tbs.extensions() {
-            match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(constraints) => {
-                    inner.is_ca = constraints.ca;
-                    inner.path_length = constraints.path_len_constraint;
-                }
-                ParsedExtension::KeyUsage(usage) => inner.key_usage = Some(usage.flags),
-                ParsedExtension::ExtendedKeyUsage(usage) => {
-                    inner.extended_key_usage = Some(Purposes {
-                        client_auth: usage.client_auth,
-                        ocsp_signing: usage.ocsp_signing,
-                    });
-                }
-                ParsedExtension::SubjectKeyIdentifier(id) => {
-                    inner.subject_key_id = Some(copy_or_slice(&inner.der, id.0));
-                }
-                ParsedExtension::AuthorityInfoAccess(access) => {
-                    let ocsp = access
-                        .accessdescs
-                        .iter()
-                        .find(|access| access.access_method.to_id_string() == OCSP);
-                    if let Some(GeneralName::URI(url)) = ocsp.map(|access| &access.access_location)
-                    {
-                        inner.ocsp_url = Some((*url).to_owned());
-                    }
-                }
-                ParsedExtension::NameConstraints(_) => inner.has_name_constraints = true,
-                ParsedExtension::UnsupportedExtension { .. }
-                | ParsedExtension::ParseError { .. } => {
-                    inner.has_unknown_critical |= extension.critical;
-                }
-                _ => {}
-            }
-        }
-        Ok(inner)
-    }
-}
-
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         self.0.der == other.0.der
@@ -426,22 +333,6 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The part of `whole` that `part` is, without a copy where it lies within.
-fn copy_or_slice(whole: &Bytes, part: &[u8]) -> Bytes {
-    let range = whole.as_ptr_range();
-    let inside = part.as_ptr_range();
-    if !part.is_empty() && range.start <= inside.start && inside.end <= range.end {
-        whole.slice_ref(part)
-    } else {
-        Bytes::copy_from_slice(part)
-    }
-}
-
-fn moment(time: &ASN1Time) -> Result<OffsetDateTime, ParseError> {
-    OffsetDateTime::from_unix_timestamp(time.timestamp())
-        .map_err(|error| ParseError::Malformed(error.to_string()))
-}
-
 fn fixed<const LENGTH: usize>(digest: &Digest) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     bytes
@@ -451,7 +342,6 @@ fn fixed<const LENGTH: usize>(digest: &Digest) -> [u8; LENGTH] {
     bytes
 }
 
-const OCSP: &str = "1.3.6.1.5.5.7.48.1";
 /// Key usage bits as `x509-parser` numbers them: bit 0 of the standard is the lowest.
 const NON_REPUDIATION: u16 = 1 << 1;
 const AUTHENTICATION: u16 = 1 | 1 << 2 | 1 << 3;

@@ -49,6 +49,18 @@ pub enum Fault {
     WrongImprint,
 }
 
+impl Fault {
+    /// What the service takes for the time.
+    pub(crate) fn shift(self, now: OffsetDateTime) -> OffsetDateTime {
+        let long = |duration| time::Duration::try_from(duration).unwrap_or(time::Duration::MAX);
+        match self {
+            Self::Ahead(by) => now.saturating_add(long(by)),
+            Self::Stale(age) => now.saturating_sub(long(age)),
+            _ => now,
+        }
+    }
+}
+
 /// A text names no fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -44,11 +44,7 @@ impl DevPki {
         now: OffsetDateTime,
         fault: Fault,
     ) -> Result<Vec<u8>, u8> {
-        let this_update = match fault {
-            Fault::Ahead(by) => now + by,
-            Fault::Stale(age) => now - age,
-            _ => now,
-        };
+        let this_update = fault.shift(now);
         let mut by_root = None;
         let mut responses = Vec::new();
         for single in request.tbs.requests.iter().take(MOST_CERTIFICATES) {
@@ -66,7 +62,9 @@ impl DevPki {
                 },
                 status: self.certificate_status(root, &id, this_update, fault)?,
                 this_update: to_asn1_time(this_update).ok_or(INTERNAL_ERROR)?,
-                next_update: Some(to_asn1_time(this_update + NEXT_UPDATE).ok_or(INTERNAL_ERROR)?),
+                next_update: Some(
+                    to_asn1_time(this_update.saturating_add(NEXT_UPDATE)).ok_or(INTERNAL_ERROR)?,
+                ),
                 extensions: None,
             });
         }

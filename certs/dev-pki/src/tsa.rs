@@ -67,11 +67,7 @@ impl DevPki {
         if query.imprint.hashed_message.len() != algorithm.len() {
             return Err(BAD_DATA_FORMAT);
         }
-        let gen_time = match fault {
-            Fault::Ahead(by) => now + by,
-            Fault::Stale(age) => now - age,
-            _ => now,
-        };
+        let gen_time = fault.shift(now);
         let mut imprint = query.imprint.clone();
         if fault == Fault::WrongImprint {
             imprint.hashed_message = digest(algorithm, b"something else")

@@ -8,7 +8,6 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, Output},
     sync::Arc,
     time::Duration,
@@ -24,11 +23,8 @@ use jibek_certs::{
     trust::{ApprovedCa, Authorities},
     tsp::{TimestampRequest, TimestampToken, TspError},
 };
-use jibek_dev_pki::{
-    DevPki, Fault, Faults, PkiError, Service, StoreError, Subject, Validity, serve,
-};
+use jibek_dev_pki::{DevPki, Fault, Faults, Service, Subject, serve};
 use tempfile::TempDir;
-use time::OffsetDateTime;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -501,105 +497,4 @@ async fn every_tsa_fault_is_refused() {
         running.faults.count(Service::Tsa)
     );
     running.finish().await;
-}
-
-#[test]
-fn an_authority_is_kept_between_starts_and_never_overwritten() {
-    let dir = tempfile::tempdir().unwrap();
-    let now = SystemClock.now();
-    let first = DevPki::open_or_create(dir.path(), KeyKind::EcP256, now).unwrap();
-    let again = DevPki::open_or_create(dir.path(), KeyKind::Rsa2048, now).unwrap();
-    assert_eq!(first.root_ca(), again.root_ca());
-    assert!(matches!(
-        DevPki::create(dir.path(), KeyKind::EcP256, now),
-        Err(PkiError::Store(StoreError::Write { .. }))
-    ));
-    let key = SoftKey::generate(KeyKind::EcP256).unwrap();
-    let request = key.csr_der(&[("CN", "x")]).unwrap();
-    let serials: Vec<String> = [&first, &again, &first]
-        .map(|pki| {
-            pki.issue_auth(&request, Some(&[("C", "FI"), ("CN", "other")]), now)
-                .unwrap()
-        })
-        .map(|certificate| certificate.serial_decimal())
-        .into();
-    assert_eq!(serials, ["100", "101", "102"]);
-    let mode = |name: &str| {
-        std::os::unix::fs::PermissionsExt::mode(
-            &fs::metadata(dir.path().join(name)).unwrap().permissions(),
-        )
-    };
-    assert_eq!(mode("issuing-ca.key") & 0o777, 0o600);
-    let yesterday = Validity {
-        not_before: now - time::Duration::days(2),
-        not_after: now - time::Duration::DAY,
-    };
-    let expired = first
-        .issue(jibek_dev_pki::Usage::Signing, &request, None, yesterday)
-        .unwrap();
-    assert!(!expired.is_valid_at(now));
-    // A request whose signature is by another key.
-    let mut forged = request;
-    let last = forged.len() - 1;
-    forged[last] ^= 1;
-    assert!(matches!(
-        first.issue_auth(&forged, None, now),
-        Err(PkiError::RequestSignature(_))
-    ));
-}
-
-#[test]
-fn the_program_makes_issues_and_revokes() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let run = |arguments: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_jibek-dev-pki"))
-            .args(arguments)
-            .output()
-            .unwrap()
-    };
-    let made = run(&["init", &path("pki"), "--key", "p256"]);
-    assert!(made.status.success(), "{}", text(&made));
-    let request = SoftKey::generate(KeyKind::Rsa2048)
-        .unwrap()
-        .csr_pem(&[("CN", "asked")])
-        .unwrap();
-    fs::write(path("request.pem"), request).unwrap();
-    let subject = "C=FI,O=Org,serialNumber=DEV/ss1/COM,CN=1111";
-    let issue = [
-        "issue",
-        &path("pki"),
-        "--usage",
-        "sign",
-        "--csr",
-        &path("request.pem"),
-        "--out",
-        &path("sign.pem"),
-    ];
-    let issued = run(&[&issue[..], &["--subject", subject]].concat());
-    assert!(issued.status.success(), "{}", text(&issued));
-    let certificate = Certificate::from_pem(&fs::read(path("sign.pem")).unwrap()).unwrap();
-    assert_eq!(
-        certificate.subject().rfc2253(),
-        "CN=1111,2.5.4.5=#130b4445562f7373312f434f4d,O=Org,C=FI"
-    );
-    assert!(certificate.is_signing());
-    let again = run(&issue);
-    assert!(
-        !again.status.success() && text(&again).contains("cannot write"),
-        "{}",
-        text(&again)
-    );
-    assert!(run(&["revoke", &path("pki"), "100"]).status.success());
-    let pki = DevPki::open(Path::new(&path("pki"))).unwrap();
-    let answer = pki.answer_ocsp(
-        &request_der(&certificate, pki.issuing_ca()),
-        OffsetDateTime::UNIX_EPOCH,
-        Fault::None,
-    );
-    let response = OcspResponse::parse(answer).unwrap();
-    assert!(matches!(
-        response.status(),
-        jibek_certs::ocsp::CertificateStatus::Revoked { .. }
-    ));
 }

@@ -92,7 +92,10 @@ impl VerifiedCertificate {
 
     /// Who issued it: the approved CA itself, unless the caller chose an anchor further up.
     pub fn issuer(&self) -> &Certificate {
-        self.chain.links().next().map_or(self.chain.anchor(), |(_, issuer)| issuer)
+        self.chain
+            .links()
+            .next()
+            .map_or(self.chain.anchor(), |(_, issuer)| issuer)
     }
 
     /// The OCSP response believed for each certificate of the path, leaf first.

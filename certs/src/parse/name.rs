@@ -44,7 +44,7 @@ impl Name {
         }
         shown.reverse();
         Self {
-            der: super::copy_or_slice(certificate, parsed.as_raw()),
+            der: super::fields::copy_or_slice(certificate, parsed.as_raw()),
             rfc2253: shown.join(","),
             canonical,
             attributes,
