@@ -10,11 +10,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt, Either, Full};
 use jibek_protocol::header as names;
 use jibek_protocol::id::{ClientId, IdError, RepresentedParty, ServiceId};
 use serde::Serialize;
+use tokio::time::{Duration, timeout};
 use tower::Service;
+
+use crate::body::BoxError;
+use crate::error::ReadError;
 
 mod serve;
 pub(crate) mod soap;
@@ -164,6 +169,29 @@ where
     }
 }
 
+/// Reads the next chunk of a request's body, `None` at its end, for services that take streams.
+///
+/// # Errors
+/// [`ReadError::Deadline`] if nothing comes for 60 s, [`ReadError::Truncated`] if the body breaks off.
+pub async fn chunk<B>(body: &mut B) -> Result<Option<Bytes>, ReadError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    loop {
+        let frame = timeout(CHUNK_WAIT, body.frame())
+            .await
+            .map_err(|_elapsed| ReadError::Deadline { waited: CHUNK_WAIT })?
+            .transpose()
+            .map_err(|error| ReadError::Truncated(error.into()))?;
+        match frame.map(Frame::into_data) {
+            None => return Ok(None),
+            Some(Ok(chunk)) => return Ok(Some(chunk)),
+            Some(Err(_trailers)) => {}
+        }
+    }
+}
+
 /// Makes a JSON answer. What cannot be written as JSON becomes status 500.
 #[must_use]
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
@@ -181,3 +209,5 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>>
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+const CHUNK_WAIT: Duration = Duration::from_secs(60);

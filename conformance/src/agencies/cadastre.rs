@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use jibek_certs::digest::{DigestAlgorithm, Hasher};
-use jibek_sdk::provider::{Caller, Layer, ProviderLayer, json, serve as run, service_fn};
+use jibek_sdk::provider::{Caller, Layer, ProviderLayer, chunk, json, serve as run, service_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -170,11 +170,8 @@ async fn read_deed(mut body: Incoming) -> Result<(String, u64), (StatusCode, &'s
         0_u64,
         Vec::<u8>::new(),
     );
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_broken| (StatusCode::BAD_REQUEST, "the deed broke off"))?;
-        let Ok(chunk) = frame.into_data() else {
-            continue;
-        };
+    let broken = |_| (StatusCode::BAD_REQUEST, "the deed broke off");
+    while let Some(chunk) = chunk(&mut body).await.map_err(broken)? {
         start.extend(chunk.iter().take(PDF.len().saturating_sub(start.len())));
         hasher.update(&chunk);
         bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));

@@ -1,6 +1,5 @@
 //! A small HTTP server for services: bounded, with deadlines, drained at the end.
 
-use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -19,6 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
+use crate::body::BoxError;
+
 /// Serves `service` over HTTP/1.1 on `listener` until `shutdown` resolves; then takes no more requests and gives those
 /// under way 10 s.
 ///
@@ -34,10 +35,10 @@ pub async fn serve<S, B>(
 ) -> io::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    S::Error: Into<BoxError>,
     S::Future: Send,
     B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let (stop, stopping) = watch::channel(());

@@ -1,26 +1,24 @@
 //! SOAP services: a layer that reads the envelope, tells who calls, and writes the answer (`message-path.md` 2.6).
 
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use jibek_protocol::fault::Fault;
 use jibek_protocol::header::{FAULT_CONTENT_TYPE, TEXT_XML_UTF8};
 use jibek_protocol::limits::Limits;
 use jibek_protocol::soap::SoapHeader;
-use tokio::time::timeout;
 use tower::{Layer, Service};
 
-use super::Caller;
+use super::{Caller, chunk};
+use crate::body::BoxError;
 use crate::consumer::soap::Message;
 use crate::soap::{Heading, envelope};
 use crate::xml;
@@ -58,7 +56,7 @@ where
     S: Service<SoapRequest, Response = String, Error = Fault> + Clone + Send + 'static,
     S::Future: Send,
     B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
@@ -168,6 +166,7 @@ async fn answer<S, B>(mut service: S, body: B) -> Result<Bytes, Fault>
 where
     S: Service<SoapRequest, Response = String, Error = Fault>,
     B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
 {
     let request = SoapRequest::read(collect(body).await?)?;
     let header = request.header.clone();
@@ -191,22 +190,23 @@ fn respond(header: &SoapHeader, element: &str) -> Bytes {
 }
 
 /// Reads a body of bounded size that keeps moving.
-async fn collect<B: HttpBody<Data = Bytes>>(body: B) -> Result<Bytes, Fault> {
-    let refuse = |reason: &str| Fault::new("Client", reason, "");
+async fn collect<B>(body: B) -> Result<Bytes, Fault>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let refuse = |reason: String| Fault::new("Client", reason, "");
     let limit_bytes = Limits::default().soap_part_bytes;
     let mut body = std::pin::pin!(body);
     let mut all = BytesMut::new();
-    while let Some(frame) = timeout(CHUNK_WAIT, body.frame())
+    while let Some(chunk) = chunk(&mut body)
         .await
-        .map_err(|_elapsed| refuse("the request stopped"))?
+        .map_err(|error| refuse(error.to_string()))?
     {
-        let frame = frame.map_err(|_| refuse("the request broke off"))?;
-        if let Ok(chunk) = frame.into_data() {
-            if all.len().saturating_add(chunk.len()) > limit_bytes {
-                return Err(refuse("the request is too large"));
-            }
-            all.extend_from_slice(&chunk);
+        if all.len().saturating_add(chunk.len()) > limit_bytes {
+            return Err(refuse("the request is too large".to_owned()));
         }
+        all.extend_from_slice(&chunk);
     }
     Ok(all.freeze())
 }
@@ -219,5 +219,3 @@ fn xml_response(status: StatusCode, kind: &'static str, document: Bytes) -> Resp
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
-
-const CHUNK_WAIT: Duration = Duration::from_secs(60);

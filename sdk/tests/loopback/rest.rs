@@ -2,10 +2,13 @@
 
 use jibek_sdk::{
     Blame, CallError, HashCheck, Method, Repeat, RepresentedParty, RequestError, StatusCode,
+    request_hash,
 };
 use proptest::prelude::*;
 
-use super::support::{Read, Seen, Step, answer, consumer, notary, raw, service, write};
+use super::support::{
+    Read, Seen, Step, answer, consumer, fixture, notary, raw, service, skipped, write,
+};
 
 #[tokio::test]
 async fn a_call_is_written_as_a_security_server_expects_it() {
@@ -302,4 +305,43 @@ fn round_trip(segment: &str, name: &str, value: &str) -> (String, HashCheck) {
         let reply = call.send().await.unwrap();
         (server.last().head, reply.hash_check())
     })
+}
+
+/// The bytes between two texts.
+fn between<'a>(bytes: &'a [u8], start: &str, end: &str) -> &'a [u8] {
+    let find = |bytes: &[u8], text: &str| {
+        let mut windows = bytes.windows(text.len());
+        windows
+            .position(|window| window == text.as_bytes())
+            .unwrap()
+    };
+    let rest = &bytes[find(bytes, start) + start.len()..];
+    &rest[..find(rest, end)]
+}
+
+#[test]
+fn recorded_exchanges_have_the_hash_we_compute() {
+    let (Some(get), Some(get_reply), Some(post), Some(post_reply), Some(soap), Some(soap_reply)) = (
+        fixture("wire/rest-get.req"),
+        fixture("wire/rest-get.to-consumer"),
+        fixture("wire/rest-post.req"),
+        fixture("wire/rest-post.to-consumer"),
+        fixture("wire/soap-plain.from-consumer"),
+        fixture("wire/soap-plain.to-consumer"),
+    ) else {
+        return skipped("recorded_exchanges_have_the_hash_we_compute");
+    };
+    let hash = |reply: &[u8]| {
+        String::from_utf8(between(reply, "x-road-request-hash: ", "\r\n").to_vec()).unwrap()
+    };
+    const BLOCK: &str = "application/x-road-rest-request\r\n\r\n";
+    const BODY: &str = "application/x-road-rest-body\r\n\r\n";
+    let block = between(&get, BLOCK, "\r\n--xtop");
+    assert_eq!(request_hash(block, None), hash(&get_reply));
+    let block = between(&post, BLOCK, "\r\n--xtop");
+    let body = between(&post, BODY, "\r\n--xtop");
+    assert_eq!(body, br#"{"a":1}"#);
+    assert_eq!(request_hash(block, Some(body)), hash(&post_reply));
+    let found = between(&soap_reply, "xmlenc#sha512\">", "<");
+    assert_eq!(request_hash(&soap, None).as_bytes(), found); // without a body it is the plain SHA-512
 }

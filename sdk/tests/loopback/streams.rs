@@ -5,6 +5,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use jibek_sdk::{Blame, Body, BodyError, Bytes, CallError, Method, Phase, ReadError, Repeat};
 
+use proptest::prelude::*;
+
 use super::support::{Read, Step, answer, consumer, fault, impatient, raw, service, write};
 
 const SHORT: Duration = Duration::from_millis(250);
@@ -361,4 +363,61 @@ async fn a_server_that_is_not_there_is_told_apart_from_one_that_went_away() {
         "{error:?}"
     );
     assert_eq!((error.blame(), error.repeat()), (Blame::Us, Repeat::No));
+}
+
+#[tokio::test]
+async fn a_server_that_answers_and_hangs_up_leaves_a_fault_or_a_broken_connection() {
+    let code = "server.clientproxy.unknown_member";
+    let server = raw(Read::HeadOnly, move |_| {
+        // As a Java server does: it answers, and closes with the upload unread.
+        vec![
+            write(fault("500 X", code, "application/json", "{}")),
+            Step::Close,
+        ]
+    })
+    .await;
+    for _ in 0..20 {
+        let endless =
+            stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[0; 60_000])));
+        let call = consumer(&server.address)
+            .rest(&service("deeds"))
+            .method(Method::POST);
+        match call
+            .body(Body::from_stream(endless))
+            .send()
+            .await
+            .unwrap_err()
+        {
+            CallError::Fault(found) => assert_eq!(found.code(), code),
+            CallError::Transport { safe: false, .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_body_arrives_whole_however_it_is_cut(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..2_000), 0..12),
+        announced in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let whole = chunks.concat();
+        let (reply, seen) = runtime.block_on(async {
+            let server = raw(Read::All, |seen| vec![write(answer(seen, "200 OK", "", &seen.body))]).await;
+            let stream = stream::iter(chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(Bytes::from(chunk))));
+            let mut body = Body::from_stream(stream);
+            if announced {
+                body = body.with_length(u64::try_from(whole.len()).unwrap());
+            }
+            let call = consumer(&server.address).rest(&service("deeds")).method(Method::PUT).body(body);
+            let mut reply = call.send().await.unwrap();
+            assert_eq!(reply.hash_check(), jibek_sdk::HashCheck::Confirmed);
+            (reply.bytes(100_000).await.unwrap(), server.last())
+        });
+        prop_assert_eq!(&seen.body, &whole);
+        prop_assert_eq!(reply, whole);
+    }
 }
