@@ -4,6 +4,7 @@
 //! court should know stands beside the verdict as a [`Finding`]. Evidence that contradicts itself is invalid even when the
 //! configuration could not judge it; evidence that is whole and of an unknown authority cannot be judged.
 
+mod blind_spots;
 mod facts;
 mod finding;
 mod report;
@@ -73,13 +74,11 @@ pub fn verify_container(container: &Container, trust: &dyn Trust) -> Verdict {
         findings: Vec::new(),
         doubts: Vec::new(),
     };
-    let outcome = match judge.judge() {
-        Ok(report) => match judge.doubts.into_iter().next() {
-            None => Outcome::Valid(Box::new(report)),
-            Some(reason) => Outcome::CannotJudge { reason },
-        },
-        Err(Refusal::Doubt(reason)) => Outcome::CannotJudge { reason },
-        Err(Refusal::Invalid { code, reason }) => Outcome::Invalid { code, reason },
+    let judged = judge.judge();
+    let outcome = match (judged, judge.doubts.into_iter().next()) {
+        (Err(Refusal::Invalid { code, reason }), _) => Outcome::Invalid { code, reason },
+        (_, Some(reason)) | (Err(Refusal::Doubt(reason)), None) => Outcome::CannotJudge { reason },
+        (Ok(report), None) => Outcome::Valid(Box::new(report)),
     };
     Verdict {
         outcome,
@@ -171,12 +170,6 @@ impl Judge<'_> {
             .map_err(|error| invalid("malformed_signature", explain(&error)))?;
         let signature = Signature::read(&tree, Form::Container)?;
         let token = self.token(&signature)?;
-        let facts = MessageFacts::read(required(
-            container,
-            "message.xml",
-            "asic_message_not_found",
-        )?)
-        .map_err(|unread| invalid(&unread.code, unread.reason))?;
         if signature.reference(names::MESSAGE).is_none()
             && signature.reference(names::SIGNATURE_CHAIN_RESULT).is_none()
         {
@@ -186,6 +179,19 @@ impl Judge<'_> {
             ));
         }
         let stamp = self.check_stamp(&signature, &token)?;
+        let message = required(container, "message.xml", "asic_message_not_found")?;
+        // A message that cannot be read is no contradiction where the configuration is of another time anyway.
+        let facts = match MessageFacts::read(message) {
+            Ok(facts) => Some(facts),
+            Err(unread) if self.doubts.is_empty() => {
+                return Err(invalid(&unread.code, unread.reason));
+            }
+            Err(unread) => {
+                self.doubts.push(unread.reason);
+                None
+            }
+        };
+        let sender = facts.as_ref().map(MessageFacts::sender);
         let chain = self.check_chain(&signature)?;
         if !signature.certificate.is_signing() {
             return Err(invalid(
@@ -193,7 +199,10 @@ impl Judge<'_> {
                 "the signing certificate is not for signing",
             ));
         }
-        let is_named = self.check_signer(&signature, facts.sender())?;
+        let is_named = match sender {
+            Some(sender) => self.check_signer(&signature, sender)?,
+            None => false,
+        };
         signature.check_value().map_err(|error| {
             invalid(
                 "invalid_signature_value",
@@ -201,9 +210,9 @@ impl Judge<'_> {
             )
         })?;
         self.check_references(&signature)?;
-        let certificate = match is_named {
-            true => self.check_certificate(&signature, facts.sender(), stamp.time)?,
-            false => None,
+        let certificate = match sender.filter(|_| is_named) {
+            Some(sender) => self.check_certificate(&signature, sender, stamp.time)?,
+            None => None,
         };
         self.look_around(
             &signature,
@@ -219,6 +228,8 @@ impl Judge<'_> {
                 "the signed properties name another certificate",
             ));
         }
+        // without a sender there is a doubt, which outweighs the report
+        let facts = facts.ok_or_else(|| Refusal::Doubt(String::new()))?;
         Ok(Report::new(
             facts,
             &signature,
@@ -476,151 +487,6 @@ impl Judge<'_> {
             Err(refusal) => Err(refusal),
         }
     }
-
-    /// Blind spots of X-Road's rules.
-    fn look_around(
-        &mut self,
-        signature: &Signature<'_>,
-        duplicate_ids: bool,
-        token: &TimestampToken,
-        stamp: &Stamp,
-        certificate: Option<&VerifiedCertificate>,
-    ) {
-        if !signature.covers_properties() {
-            self.find(
-                FindingKind::PropertiesUncovered,
-                "the signature does not cover its own properties",
-            );
-        }
-        match signature.names_certificate() {
-            Some(true) => {}
-            Some(false) => self.find(
-                FindingKind::CertificateDiffers,
-                "the signed properties name another certificate than the one that verifies",
-            ),
-            None => self.find(
-                FindingKind::CertificateUnnamed,
-                "the signed properties name no certificate",
-            ),
-        }
-        if duplicate_ids {
-            self.find(
-                FindingKind::DuplicateIds,
-                "two elements of the signature have one Id",
-            );
-        }
-        if signature.algorithm == SignatureAlgorithm::RsaPkcs1Sha1
-            || token.imprint().algorithm() == DigestAlgorithm::Sha1
-            || signature
-                .references
-                .iter()
-                .any(|reference| reference.digest.algorithm() == DigestAlgorithm::Sha1)
-        {
-            self.find(
-                FindingKind::WeakAlgorithm,
-                "SHA-1 is used, for which collisions can be made",
-            );
-        }
-        if let Some(claimed) = signature
-            .signing_time()
-            .filter(|claimed| *claimed > stamp.time + TOLERANCE)
-        {
-            self.find(
-                FindingKind::SigningTimeAfterStamp,
-                format!(
-                    "the signer claims {claimed}, the time-stamp says {}",
-                    stamp.time
-                ),
-            );
-        }
-        if let Some(ocsp) = certificate.and_then(|certificate| certificate.ocsp().first())
-            && ocsp.response().this_update() > stamp.time
-        {
-            self.find(
-                FindingKind::OcspFromFuture,
-                format!(
-                    "the OCSP response is of {}, the time-stamp of {}",
-                    ocsp.response().this_update(),
-                    stamp.time
-                ),
-            );
-        }
-        if present(self.container, "sig-hashchain.xml")
-            && signature.reference(names::SIGNATURE_CHAIN_RESULT).is_none()
-        {
-            self.find(
-                FindingKind::ChainUnreferenced,
-                "the container has a hash chain that the signature does not refer to",
-            );
-        }
-    }
-
-    /// What is signed beside the message, and what lies in the container unsigned.
-    fn attachments(
-        &mut self,
-        signature: &Signature<'_>,
-        chain: Option<&VerifiedChain>,
-    ) -> Vec<Attachment> {
-        let mut attachments = Vec::new();
-        for reference in signature
-            .references
-            .iter()
-            .filter(|reference| names::attachment_number(reference.uri).is_some())
-        {
-            attachments.push(Attachment::new(reference.uri, reference.digest, true));
-        }
-        for reference in chain
-            .into_iter()
-            .flat_map(VerifiedChain::references)
-            .filter(|reference| reference.name != names::MESSAGE)
-        {
-            let found = self.entry_digest(&reference.name, reference.digest.algorithm());
-            match found {
-                Some(found) if found == reference.digest => {}
-                Some(_) => self.find(
-                    FindingKind::AttachmentDiffers,
-                    format!("{} is not what was signed", reference.name),
-                ),
-                None => self.find(
-                    FindingKind::AttachmentAbsent,
-                    format!("{} was signed and is not in the container", reference.name),
-                ),
-            }
-            attachments.push(Attachment::new(
-                &reference.name,
-                reference.digest,
-                found == Some(reference.digest),
-            ));
-        }
-        let unsigned: Vec<String> = self
-            .container
-            .entries()
-            .map(|(name, _)| format!("/{name}"))
-            .filter(|name| {
-                !attachments
-                    .iter()
-                    .any(|attachment| attachment.name() == name)
-            })
-            .collect();
-        for name in unsigned {
-            if names::attachment_number(&name).is_some() {
-                self.find(
-                    FindingKind::AttachmentUncovered,
-                    format!("{name} is in the container and not signed"),
-                );
-            } else if !KNOWN_ENTRIES.contains(&name.as_str()) {
-                self.find(
-                    FindingKind::EntryUnknown,
-                    format!("{name} is in the container and not signed"),
-                );
-            }
-        }
-        attachments
-    }
-
-    fn find(&mut self, kind: FindingKind, text: impl Into<String>) {
-        self.findings.push(Finding::new(kind, text));
-    }
 }
 
 fn present(container: &Container, name: &str) -> bool {
@@ -639,23 +505,6 @@ fn required<'a>(
         .filter(|content| !content.trim_ascii().is_empty())
         .ok_or_else(|| invalid(code, format!("there is no {name}")))
 }
-
-/// How far the signer's clock may run ahead of the time-stamping authority's before it is worth a word.
-const TOLERANCE: Duration = Duration::minutes(5);
-
-/// Entries that containers have, beside attachments.
-const KNOWN_ENTRIES: [&str; 10] = [
-    "/mimetype",
-    "/META-INF/ASiCManifest.xml",
-    "/META-INF/manifest.xml",
-    "/META-INF/timestamp.tst",
-    names::SIGNATURES,
-    names::MESSAGE,
-    names::SIGNATURE_CHAIN,
-    names::SIGNATURE_CHAIN_RESULT,
-    names::STAMP_CHAIN,
-    names::STAMP_CHAIN_RESULT,
-];
 
 #[cfg(test)]
 mod tests;

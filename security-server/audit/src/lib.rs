@@ -1,1 +1,16 @@
-//! The auditor's program.
+//! The auditor's program: who asked what of whom and what was answered, proved offline from files alone.
+//!
+//! The judging is in `jibek-evidence`; here are the files, the configuration and the words.
+
+#![warn(
+    missing_docs,
+    clippy::exhaustive_enums,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
+mod judge;
+mod report;
+
+pub use judge::{ConfigurationError, Judged, Standing, judge_file, read_configuration, summary};
+pub use report::{as_json, as_line};
