@@ -15,11 +15,11 @@ pub use report::{Attachment, Report};
 
 use jibek_certs::{
     digest::{Digest, DigestAlgorithm, digest},
-    ocsp::{CertError, OcspError, Policy, VerifiedCertificate},
+    ocsp::{Policy, VerifiedCertificate},
     parse::Certificate,
     signer::SignatureAlgorithm,
     trust::Trust,
-    tsp::{TimestampToken, TspError},
+    tsp::TimestampToken,
 };
 use jibek_protocol::id::ClientId;
 use time::{Duration, OffsetDateTime};
@@ -123,13 +123,7 @@ impl From<OpenError> for Refusal {
     fn from(error: OpenError) -> Self {
         let lacking = match &error {
             OpenError::UnknownIssuer { .. } | OpenError::Profile { source: None, .. } => true,
-            OpenError::Certificate(CertError::UnknownAuthority { .. }) => true,
-            OpenError::Certificate(CertError::Ocsp { source, .. }) => {
-                matches!(
-                    source,
-                    OcspError::UnknownResponder | OcspError::NotAuthorised { .. }
-                )
-            }
+            OpenError::Certificate(error) => error.is_unknown_trust(),
             _ => false,
         };
         if lacking {
@@ -330,10 +324,11 @@ impl Judge<'_> {
                 time: verified.gen_time(),
                 authority: Some(verified.tsa().clone()),
             }),
-            Err(error @ TspError::UnknownAuthority) => {
+            Err(error) if error.is_unknown_trust() => {
                 // What the token itself says must hold together all the same.
                 match token.verify_signer(token.certificates()) {
-                    Ok(_) | Err(TspError::UnknownAuthority) => {}
+                    Ok(_) => {}
+                    Err(error) if error.is_unknown_trust() => {}
                     Err(error) => return Err(invalid(error.code(), explain(&error))),
                 }
                 self.doubts.push(format!(

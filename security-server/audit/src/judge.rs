@@ -1,10 +1,6 @@
 //! From a file to a verdict.
 
 use jibek_certs::trust::Trust;
-use jibek_conf::{
-    files::{ConfDir, FilesError},
-    snapshot::Snapshot,
-};
 use jibek_evidence::{
     container::{Container, ContainerLimits},
     verify::{Outcome, Verdict, verify_container},
@@ -120,34 +116,5 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Why there is no configuration to judge by.
-#[derive(Debug, thiserror::Error)]
-#[error("no usable configuration in {}", path.display())]
-pub struct ConfigurationError {
-    path: PathBuf,
-    source: FilesError,
-}
-
-/// Reads the configuration to judge by: what a security server gives under `/verificationconf`, unpacked, or a server's own
-/// configuration directory. Expiry does not matter: what was published then is what counts (`signatures-and-log.md` 5.4).
-///
-/// # Errors
-/// [`ConfigurationError`] when the directory holds no configuration of its own instance.
-pub fn read_configuration(path: &Path) -> Result<Snapshot, ConfigurationError> {
-    let unpacked = path.join("verificationconf");
-    let folder = if !path.join(IDENTIFIER).exists() && unpacked.join(IDENTIFIER).exists() {
-        unpacked
-    } else {
-        path.to_owned()
-    };
-    ConfDir::new(folder)
-        .read()
-        .map_err(|source| ConfigurationError {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-const IDENTIFIER: &str = "instance-identifier";
 /// What containers may unpack to as well.
 const MAX_FILE_BYTES: u64 = 2 << 30;

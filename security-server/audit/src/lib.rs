@@ -9,8 +9,10 @@
     clippy::as_conversions
 )]
 
+mod configuration;
 mod judge;
 mod report;
 
-pub use judge::{ConfigurationError, Judged, Standing, judge_file, read_configuration, summary};
+pub use configuration::{ConfigurationError, fetch_configuration, read_configuration};
+pub use judge::{Judged, Standing, judge_file, summary};
 pub use report::{as_json, as_line};

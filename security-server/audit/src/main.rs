@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use jibek_audit::{as_json, as_line, judge_file, read_configuration, summary};
+use jibek_audit::{as_json, as_line, fetch_configuration, judge_file, read_configuration, summary};
+use jibek_certs::time::{Clock, SystemClock};
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Proves who asked what of whom and what was answered, from files alone.
@@ -26,6 +27,9 @@ struct Verify {
     /// Directory with the configuration to judge by, as unpacked from a security server's /verificationconf.
     #[arg(long, value_name = "DIR", default_value = "verificationconf")]
     conf: PathBuf,
+    /// Configuration anchor whose sources give the configuration of today instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "conf")]
+    anchor: Option<PathBuf>,
     /// Print one JSON object a file instead.
     #[arg(long)]
     json: bool,
@@ -62,7 +66,16 @@ fn main() -> ExitCode {
 }
 
 fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
-    let configuration = read_configuration(&verify.conf)?;
+    let configuration = match &verify.anchor {
+        None => read_configuration(&verify.conf)?,
+        Some(anchor) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("cannot start")?;
+            runtime.block_on(fetch_configuration(anchor, SystemClock.now()))?
+        }
+    };
     for warning in configuration.warnings() {
         writeln!(std::io::stderr(), "jibek-audit: {warning}").context("cannot write")?;
     }

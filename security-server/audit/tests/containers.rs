@@ -1,8 +1,23 @@
 //! Verdicts on containers of real security servers, by the configuration of their time (`signatures-and-log.md` 7.1).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may panic, their helpers too"
+)]
+
+use bytes::Bytes;
 use jibek_audit::{Judged, Standing, as_json, as_line, judge_file, read_configuration, summary};
-use jibek_evidence::verify::Outcome;
-use std::path::{Path, PathBuf};
+use jibek_evidence::{
+    container::{Container, ContainerLimits, ContainerParts, write_container},
+    verify::{Outcome, verify_container},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use time::OffsetDateTime;
 
 /// File, standing, code, findings. The numbers are those of the table.
 const VERDICTS: [(u8, &str, Standing, &str, &[&str]); 19] = [
@@ -219,4 +234,278 @@ fn one_invalid_file_outweighs_what_cannot_be_judged() {
     assert_eq!(summary([Valid, CannotJudge, Valid]).exit_code(), 2);
     assert_eq!(summary([CannotJudge, Invalid, Valid]).exit_code(), 1);
     assert_eq!(summary([Invalid, CannotJudge]).exit_code(), 1);
+}
+
+/// The containers of two consecutive archives, all valid with their instance's configuration (`signatures-and-log.md` 7.1, 7.3).
+#[test]
+fn archived_containers_are_valid() {
+    let Some(root) = fixtures("archived_containers_are_valid") else {
+        return;
+    };
+    let configuration = read_configuration(&root.join("globalconf/globalconf_cs")).unwrap();
+    let stranger = read_configuration(&root.join("globalconf/globalconf_good2_v3")).unwrap();
+    let mut count = 0;
+    for archive in [
+        "archives/message-archive-0.zip",
+        "archives/message-archive-1.zip",
+    ] {
+        let archive = Container::read(
+            &std::fs::read(root.join(archive)).unwrap(),
+            &ContainerLimits::default(),
+        )
+        .unwrap();
+        for (name, content) in archive
+            .entries()
+            .filter(|(name, _)| name.ends_with(".asice"))
+        {
+            let container = Container::read(content, &ContainerLimits::default()).unwrap();
+            let verdict = verify_container(&container, &configuration);
+            let Outcome::Valid(report) = &verdict.outcome else {
+                panic!("{name}: {verdict:?}")
+            };
+            assert!(
+                name.contains(report.message().direction().as_str()),
+                "{name}"
+            );
+            assert!(name.starts_with(report.message().message_id()), "{name}");
+            assert!(
+                matches!(
+                    verify_container(&container, &stranger).outcome,
+                    Outcome::CannotJudge { .. }
+                ),
+                "{name}"
+            );
+            count += 1;
+        }
+    }
+    assert_eq!(count, 21);
+}
+
+/// A container taken apart and put together again by our writer, so that a part can be changed.
+fn rewritten(root: &Path, file: &str, change: impl FnOnce(&mut ContainerParts)) -> Vec<u8> {
+    let bytes = std::fs::read(root.join(format!("{file}.asice"))).unwrap();
+    let container = Container::read(&bytes, &ContainerLimits::default()).unwrap();
+    let entry = |name: &str| container.entry(name).cloned();
+    let mut parts = ContainerParts {
+        message: entry("message.xml").unwrap(),
+        signature: entry("META-INF/signatures.xml").unwrap(),
+        hash_chain_result: entry("sig-hashchainresult.xml"),
+        hash_chain: entry("sig-hashchain.xml"),
+        ts_token: entry("META-INF/timestamp.tst"),
+        ts_hash_chain_result: entry("ts-hashchainresult.xml"),
+        ts_hash_chain: entry("ts-hashchain.xml"),
+        attachments: (1..)
+            .map_while(|number| entry(&format!("attachment{number}")))
+            .collect(),
+        time: OffsetDateTime::UNIX_EPOCH,
+    };
+    change(&mut parts);
+    write_container(&parts).unwrap().to_vec()
+}
+
+fn flipped(bytes: &[u8], place: usize, bit: u8) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    bytes[place] ^= 1 << bit;
+    bytes.into()
+}
+
+/// Our writer keeps what makes a container valid, and any byte of a message shows.
+#[test]
+fn a_changed_byte_is_caught() {
+    let Some(root) = fixtures("a_changed_byte_is_caught") else {
+        return;
+    };
+    let configuration = read_configuration(&root.join("globalconf/globalconf_good2_v3")).unwrap();
+    let judge = |file: &[u8]| {
+        verify_container(
+            &Container::read(file, &ContainerLimits::default()).unwrap(),
+            &configuration,
+        )
+        .outcome
+    };
+    for (file, code) in [
+        ("asic/valid-signed-message", "invalid_signature_value"),
+        (
+            "asic/valid-signed-hashchain",
+            "malformed_signature.invalid_hash_chain_ref",
+        ),
+        ("asic/valid-batch-ts", "invalid_signature_value"),
+        ("asic/valid-non-batch-rest", "invalid_signature_value"),
+        (
+            "asic/valid-non-batch-soap-attachments",
+            "invalid_signature_value",
+        ),
+    ] {
+        assert!(
+            matches!(judge(&rewritten(&root, file, |_| {})), Outcome::Valid(_)),
+            "{file}"
+        );
+        for place in (0..300).step_by(7) {
+            let outcome = judge(&rewritten(&root, file, |parts| {
+                parts.message = flipped(&parts.message, place % parts.message.len(), 0)
+            }));
+            let Outcome::Invalid { code: found, .. } = outcome else {
+                panic!("{file} {place}: {outcome:?}")
+            };
+            // a message that cannot be read any more is told as such, or as one of another sender
+            assert!(
+                found == code || place_of_sender(&found),
+                "{file} {place}: {found}"
+            );
+        }
+        // a token, a chain, a result: whatever is stamped or stamps
+        for part in 0..4 {
+            let outcome = judge(&rewritten(&root, file, |parts| {
+                let part = match part {
+                    0 => parts.ts_token.as_mut(),
+                    1 => parts.ts_hash_chain_result.as_mut(),
+                    2 => parts.hash_chain_result.as_mut(),
+                    _ => Some(&mut parts.signature),
+                };
+                if let Some(part) = part {
+                    // in the signature that is SignedInfo
+                    *part = flipped(part, part.len() / 12, 1);
+                }
+            }));
+            let unchanged = match part {
+                0 | 1 => ![
+                    "asic/valid-batch-ts",
+                    "asic/valid-non-batch-rest",
+                    "asic/valid-non-batch-soap-attachments",
+                ]
+                .contains(&file),
+                2 => file != "asic/valid-signed-hashchain",
+                _ => false,
+            };
+            assert_eq!(
+                matches!(outcome, Outcome::Valid(_)),
+                unchanged,
+                "{file} part {part}: {outcome:?}"
+            );
+        }
+    }
+}
+
+/// Codes of messages whose flipped byte belongs to their markup or to the sender's name.
+fn place_of_sender(code: &str) -> bool {
+    ["incorrect_certificate", "internal_error"].contains(&code)
+        || code.starts_with("invalid_")
+        || code.starts_with("missing_")
+        || code.starts_with("inconsistent_")
+}
+
+/// `observed.md` 5, number 7: a changed, removed or added body passes X-Road's rules when there is a hash chain; we say so beside the verdict.
+#[test]
+fn bodies_are_looked_at() {
+    let Some(root) = fixtures("bodies_are_looked_at") else {
+        return;
+    };
+    let configuration = read_configuration(&root.join("globalconf/globalconf_good2_v3")).unwrap();
+    let judge = |file: Vec<u8>| {
+        let verdict = verify_container(
+            &Container::read(&file, &ContainerLimits::default()).unwrap(),
+            &configuration,
+        );
+        let findings: Vec<&str> = verdict
+            .findings
+            .iter()
+            .map(|finding| finding.id())
+            .collect();
+        (matches!(verdict.outcome, Outcome::Valid(_)), findings)
+    };
+    let body = |file: &str, bodies: &[&'static str]| {
+        judge(rewritten(&root, file, |parts| {
+            parts.attachments = bodies
+                .iter()
+                .map(|body| Bytes::from_static(body.as_bytes()))
+                .collect()
+        }))
+    };
+    assert_eq!(
+        body("asic/valid-signed-hashchain", &["another"]),
+        (true, vec!["attachment_differs"])
+    );
+    assert_eq!(
+        body("asic/valid-signed-hashchain", &[]),
+        (true, vec!["attachment_absent"])
+    );
+    assert_eq!(
+        body("asic/valid-signed-message", &["nobody signed this"]),
+        (true, vec!["attachment_uncovered"])
+    );
+    // signed directly it is part of the signature
+    assert_eq!(
+        body("asic/valid-non-batch-rest", &["another"]),
+        (false, vec![])
+    );
+    assert_eq!(body("asic/valid-non-batch-rest", &[]), (false, vec![]));
+}
+
+fn program(root: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_jibek-audit"))
+        .current_dir(root)
+        .arg("verify")
+        .args(arguments)
+        .output()
+        .unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn the_program_says_so() {
+    let Some(root) = fixtures("the_program_says_so") else {
+        return;
+    };
+    let conf = "globalconf/globalconf_good2_v3";
+    let (valid, noted, wrong, old) = (
+        "asic/valid-batch-ts.asice",
+        "asic/valid-signed-hashchain.asice",
+        "asic/wrong-message.asice",
+        "asic-core/valid-signed-message.asice",
+    );
+    for (arguments, status, lines) in [
+        (vec!["--conf", conf, valid, noted], 0, 2),
+        (vec!["--conf", conf, "--strict", valid], 0, 1),
+        (vec!["--conf", conf, "--strict", noted], 1, 1),
+        (vec!["--conf", conf, valid, wrong, old], 1, 3),
+        (vec!["--conf", conf, valid, old], 2, 2),
+        (vec!["--conf", conf, "no/such.asice"], 2, 1),
+        (vec!["--conf", "globalconf/globalconf_cs", valid], 2, 1),
+        (vec!["--conf", "no/such/directory", valid], 2, 0),
+        (vec!["--anchor", "no/such/file", valid], 2, 0),
+        (vec!["--anchor", conf, "--conf", conf, valid], 64, 0),
+        (vec!["--conf", conf], 64, 0),
+    ] {
+        let (found, out, error) = program(&root, &arguments);
+        assert_eq!(
+            (found, out.lines().count()),
+            (status, lines),
+            "{arguments:?}: {out}{error}"
+        );
+        assert_eq!(lines == 0, !error.is_empty(), "{arguments:?}: {error}");
+    }
+    let (_, out, _) = program(&root, &["--conf", conf, wrong]);
+    assert!(
+        out.starts_with("asic/wrong-message.asice: invalid: invalid_signature_value: "),
+        "{out}"
+    );
+    let (_, out, _) = program(&root, &["--conf", conf, "--json", valid, noted]);
+    let objects: Vec<serde_json::Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        objects[0]["report"]["client"],
+        "SUBSYSTEM:DEV/COM/4321/TestClient"
+    );
+    assert_eq!(
+        objects[0]["report"]["time_stamp"]["time"],
+        "2024-12-05T07:34:14Z"
+    );
+    assert_eq!(objects[1]["findings"][0]["id"], "attachment_absent");
+    assert_eq!(objects[1]["report"]["attachments"][0]["verified"], false);
 }
