@@ -17,12 +17,11 @@ use jibek_certs::{
     digest::{Digest, DigestAlgorithm, digest},
     ocsp::{Policy, VerifiedCertificate},
     parse::Certificate,
-    signer::SignatureAlgorithm,
     trust::Trust,
     tsp::TimestampToken,
 };
 use jibek_protocol::id::ClientId;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::{
     container::Container,
