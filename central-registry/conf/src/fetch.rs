@@ -17,162 +17,21 @@ use crate::{
         ConfDir, FilesError, StoredInstance, StoredPart, chain, checked_file_name, read_bounded,
     },
     part::{PRIVATE_PARAMETERS, SHARED_PARAMETERS},
-    snapshot::{InstanceParts, Snapshot, SnapshotError},
-    verify::{DirectoryError, PartRef, VerifiedDirectory, verify_directory},
+    snapshot::{InstanceParts, Snapshot},
+    verify::{PartRef, VerifiedDirectory, verify_directory},
 };
 
+mod error;
 mod http;
 mod location;
+mod options;
 
 use http::{Fetched, HttpClient};
 use location::Location;
 
+pub use error::{FetchError, SourceError};
 pub use http::HttpError;
-
-/// Whether sources are asked over HTTPS first. Integrity never depends on it: configurations are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HttpsUse {
-    /// Only the plain HTTP addresses.
-    Never,
-    /// The HTTPS twin of each plain address on the default port, then the plain one.
-    Prefer,
-}
-
-/// Whether a directory without private parameters will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PrivatePart {
-    /// For whom an external anchor is enough.
-    Optional,
-    /// For servers.
-    Required,
-}
-
-/// How a [`Fetcher`] behaves.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct FetchOptions {
-    /// Default: prefer.
-    pub https: HttpsUse,
-    /// Default: required.
-    pub private: PrivatePart,
-    /// For connecting; default 10 s.
-    pub connect_timeout: Duration,
-    /// For each piece of an answer; default 30 s.
-    pub read_timeout: Duration,
-    /// For one whole document; default 120 s.
-    pub total_timeout: Duration,
-    /// Largest directory; default 1 MiB.
-    pub directory_bytes: usize,
-    /// Largest part; default 64 MiB.
-    pub part_bytes: usize,
-    /// From one successful refresh to the next; default 60 s.
-    pub interval: Duration,
-    /// Mixes the order of equal sources, so that servers do not all ask the same; default 0, the listed order.
-    pub order_seed: u64,
-}
-
-impl Default for FetchOptions {
-    fn default() -> Self {
-        Self {
-            https: HttpsUse::Prefer,
-            private: PrivatePart::Required,
-            connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(30),
-            total_timeout: Duration::from_secs(120),
-            directory_bytes: 1024 * 1024,
-            part_bytes: 64 * 1024 * 1024,
-            interval: Duration::from_secs(60),
-            order_seed: 0,
-        }
-    }
-}
-
-/// Why a source gave no configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// The signed directory is refused.
-    #[error("the signed directory is refused")]
-    Directory {
-        /// Why.
-        source: DirectoryError,
-    },
-    /// A part's bytes are not those that were signed.
-    #[error(
-        "{location} is not what the directory names: digest {found} where {expected} is signed"
-    )]
-    Digest {
-        /// The part.
-        location: String,
-        /// What was signed, in base64.
-        expected: String,
-        /// What came, in base64.
-        found: String,
-    },
-    /// A part is to be fetched from another host.
-    #[error("the directory sends us elsewhere: {location:?}")]
-    Elsewhere {
-        /// The location.
-        location: String,
-    },
-    /// A document could not be fetched.
-    #[error("cannot fetch {url}")]
-    Http {
-        /// The document.
-        url: String,
-        /// Why.
-        source: HttpError,
-    },
-    /// The source publishes none of the versions that we read.
-    #[error("the source publishes none of the versions 6, 5, 4, 3")]
-    NoVersion,
-    /// The directory does not name a part that we need.
-    #[error("the directory names no {part} of {instance}")]
-    PartMissing {
-        /// Content identifier.
-        part: &'static str,
-        /// The instance.
-        instance: String,
-    },
-    /// The parts are as signed, but they make no configuration.
-    #[error("the parts make no configuration")]
-    Snapshot {
-        /// Why.
-        source: Box<SnapshotError>,
-    },
-    /// The directory names more parts than any.
-    #[error("the directory names {parts} parts")]
-    TooManyParts {
-        /// How many.
-        parts: usize,
-    },
-    /// Two parts would be stored under one name, or one under an impossible name.
-    #[error("a part cannot be stored as {name:?}")]
-    UnusableName {
-        /// The name.
-        name: String,
-    },
-}
-
-/// Why a refresh brought nothing; what was known before stays in force until it expires.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FetchError {
-    /// No source gave a configuration.
-    #[error("no source gave a configuration: {}", summary(attempts))]
-    AllFailed {
-        /// Each address that was tried, and what was wrong.
-        attempts: Vec<(String, SourceError)>,
-    },
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up")]
-    Client {
-        /// Why.
-        source: HttpError,
-    },
-}
+pub use options::{FetchOptions, HttpsUse, PrivatePart};
 
 /// Fetches the configuration of an anchor's instance and keeps it in a directory.
 #[derive(Debug)]
@@ -595,13 +454,6 @@ impl Fetcher {
 fn backed_off(first: Duration, failures: u32, longest: Duration) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     first.saturating_mul(1_u32 << doublings).min(longest)
-}
-
-fn summary(attempts: &[(String, SourceError)]) -> String {
-    let each = attempts
-        .iter()
-        .map(|(url, error)| format!("{url}: {}", chain(error)));
-    each.collect::<Vec<_>>().join("; ")
 }
 
 const VERSIONS: [u8; 4] = [6, 5, 4, 3];

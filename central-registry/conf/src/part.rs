@@ -5,25 +5,29 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use bytes::Bytes;
-use jibek_certs::parse::Certificate;
 use jibek_protocol::id::{ClientId, IdError, MemberId, ServerId, xml::XmlParts};
 use roxmltree::Node;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     model::{
         AcmeServer, AnchorContent, AnchorSource, CertificationAuthority, CertificationService,
-        CostType, CsrFormat, GlobalGroup, Maintenance, ManagementService, Member, MemberClass,
-        OcspResponder, PrivateParameters, SecurityServer, SharedParameters, SourceAddress,
-        Subsystem, TimestampingService,
+        CsrFormat, GlobalGroup, Maintenance, ManagementService, Member, MemberClass, OcspResponder,
+        PrivateParameters, SecurityServer, SharedParameters, SourceAddress, Subsystem,
+        TimestampingService,
     },
     xml::{self, Children, IDENTIFIERS_NS},
 };
+
+mod error;
+mod value;
+
+use value::{
+    bad_value, base64, boolean, certificate, cost_type, date_time, seconds, trimmed, utf8,
+    verification_certificate,
+};
+
+pub use error::PartError;
+pub(crate) use value::{decode_base64, parse_date_time};
 
 pub use crate::render::{RenderError, render_anchor, render_private, render_shared};
 
@@ -37,105 +41,6 @@ pub const MONITORING: &str = "MONITORING";
 pub const FETCH_INTERVAL: &str = "FETCHINTERVAL";
 /// Content identifier of the OCSP next-update switch.
 pub const NEXT_UPDATE: &str = "NEXTUPDATE";
-
-/// Why a part of a configuration cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PartError {
-    /// A certificate or digest is not base64, or a certificate is neither DER nor PEM.
-    #[error("{element} in line {line} is not base64 of {what}")]
-    Base64 {
-        /// The element.
-        element: String,
-        /// What it should hold.
-        what: &'static str,
-        /// Line of the element.
-        line: u32,
-    },
-    /// A value has a type of its own and does not follow it.
-    #[error("{element} in line {line} has the value {value:?}, which is not {expected}")]
-    BadValue {
-        /// The element.
-        element: String,
-        /// What it holds, shortened.
-        value: String,
-        /// What it should be.
-        expected: &'static str,
-        /// Line of the element.
-        line: u32,
-    },
-    /// Two elements have one `id`.
-    #[error("the id {id:?} in line {line} is taken")]
-    DuplicateId {
-        /// The id.
-        id: String,
-        /// Line of the second element.
-        line: u32,
-    },
-    /// An identifier of a member, subsystem or server is not one.
-    #[error("{element} in line {line} is not an identifier")]
-    Identifier {
-        /// The element.
-        element: String,
-        /// Line of the element.
-        line: u32,
-        /// Why.
-        source: IdError,
-    },
-    /// Not well-formed, or with a DOCTYPE.
-    #[error("not well-formed XML")]
-    Malformed {
-        /// Why, from the parser.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// An element is not there.
-    #[error("{element} is missing in {within}, line {line}")]
-    Missing {
-        /// The element.
-        element: &'static str,
-        /// Its parent.
-        within: String,
-        /// Where it was looked for.
-        line: u32,
-    },
-    /// Not UTF-8.
-    #[error("not UTF-8")]
-    NotUtf8,
-    /// An `owner` or `client` refers to nothing of the right kind.
-    #[error("{element} in line {line} refers to {reference:?}, which is no {expected}")]
-    Reference {
-        /// The element.
-        element: String,
-        /// The reference.
-        reference: String,
-        /// What it should refer to.
-        expected: &'static str,
-        /// Line of the element.
-        line: u32,
-    },
-    /// An element is where the schema has none.
-    #[error("unexpected element {element} in {within}, line {line}")]
-    Unexpected {
-        /// The element.
-        element: String,
-        /// Its parent.
-        within: String,
-        /// Line of the element.
-        line: u32,
-    },
-    /// A version that we cannot read.
-    #[error("configuration version {version} is not supported")]
-    Version {
-        /// The version.
-        version: u8,
-    },
-    /// The root element is another one.
-    #[error("the root element {found} is not the expected one of X-Road")]
-    WrongRoot {
-        /// Its local name.
-        found: String,
-    },
-}
 
 /// Reads shared parameters of versions 2 to 6.
 ///
@@ -567,116 +472,3 @@ fn identifier(node: Node<'_, '_>, source: IdError) -> PartError {
         source,
     }
 }
-
-fn cost_type(node: Node<'_, '_>) -> Result<CostType, PartError> {
-    match trimmed(node).as_str() {
-        "FREE" => Ok(CostType::Free),
-        "PAID" => Ok(CostType::Paid),
-        "UNDEFINED" => Ok(CostType::Undefined),
-        _ => Err(bad_value(node, "FREE, PAID or UNDEFINED")),
-    }
-}
-
-fn boolean(node: Node<'_, '_>) -> Result<bool, PartError> {
-    match trimmed(node).as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(bad_value(node, "true or false")),
-    }
-}
-
-fn seconds(node: Node<'_, '_>) -> Result<Duration, PartError> {
-    let seconds: u32 = trimmed(node)
-        .parse()
-        .map_err(|_| bad_value(node, "a number of seconds"))?;
-    Ok(Duration::from_secs(seconds.into()))
-}
-
-fn date_time(node: Node<'_, '_>) -> Result<OffsetDateTime, PartError> {
-    parse_date_time(&trimmed(node)).ok_or_else(|| bad_value(node, "a date and time"))
-}
-
-/// A date and time with offset; one without is taken as UTC (`xs:dateTime` allows it).
-pub(crate) fn parse_date_time(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
-        .or_else(|_| OffsetDateTime::parse(&with_colon(text), &Rfc3339))
-        .ok()
-}
-
-/// `+0200` as `+02:00`.
-fn with_colon(text: &str) -> String {
-    match text
-        .len()
-        .checked_sub(2)
-        .and_then(|at| text.split_at_checked(at))
-    {
-        Some((head, minutes)) => format!("{head}:{minutes}"),
-        None => text.to_owned(),
-    }
-}
-
-/// A certificate as DER: the element holds base64 of DER or of one PEM certificate.
-fn certificate(node: Node<'_, '_>) -> Result<Bytes, PartError> {
-    const WHAT: &str = "a certificate";
-    let bytes = base64(node, WHAT)?;
-    if bytes.first() == Some(&DER_SEQUENCE) {
-        return Ok(bytes);
-    }
-    Certificate::from_der_or_pem(&bytes)
-        .map(|certificate| certificate.der().clone())
-        .map_err(|_| PartError::Base64 {
-            element: node.tag_name().name().to_owned(),
-            what: WHAT,
-            line: xml::line(node),
-        })
-}
-
-/// A container for a key that signs configurations. One that cannot be read is kept as it is: it matters only to who uses it.
-fn verification_certificate(node: Node<'_, '_>) -> Result<Bytes, PartError> {
-    certificate(node).or_else(|_| base64(node, "a certificate"))
-}
-
-fn base64(node: Node<'_, '_>, what: &'static str) -> Result<Bytes, PartError> {
-    decode_base64(&xml::text(node))
-        .map(Bytes::from)
-        .ok_or_else(|| PartError::Base64 {
-            element: node.tag_name().name().to_owned(),
-            what,
-            line: xml::line(node),
-        })
-}
-
-/// Base64 with white space anywhere.
-pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let compact: Vec<u8> = text
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    LENIENT.decode(compact).ok()
-}
-
-fn bad_value(node: Node<'_, '_>, expected: &'static str) -> PartError {
-    PartError::BadValue {
-        element: node.tag_name().name().to_owned(),
-        value: xml::text(node).chars().take(SHOWN_CHARACTERS).collect(),
-        expected,
-        line: xml::line(node),
-    }
-}
-
-fn trimmed(node: Node<'_, '_>) -> String {
-    xml::text(node).trim().to_owned()
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, PartError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|_| PartError::NotUtf8)
-}
-
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-const DER_SEQUENCE: u8 = 0x30;
-const SHOWN_CHARACTERS: usize = 60;

@@ -1,5 +1,5 @@
-use super::*;
-use jibek_certs::signer::SoftKey;
+use super::{check::OWNERS_GROUP, *};
+use jibek_certs::{parse::Certificate, signer::SoftKey};
 use rcgen::{CertificateParams, KeyUsagePurpose};
 
 const EXAMPLE: &str = include_str!("../../registry.example.toml");

@@ -17,6 +17,7 @@ use crate::{
     model::{AnchorContent, AnchorSource},
     part::parse_shared,
     testing::fixtures,
+    verify::DirectoryError,
 };
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 05:00 UTC);

@@ -173,3 +173,27 @@ fn text_is_escaped() {
     let read = parse_shared(render_shared(&shared, 6).unwrap().as_bytes(), 6).unwrap();
     assert_eq!(read, shared);
 }
+
+proptest::proptest! {
+    /// What is written is read back the same, whatever the texts; a version only loses what it has no place for.
+    #[test]
+    fn texts_survive_in_every_version(
+        name in "\\PC{1,20}",
+        codes in proptest::collection::btree_set("[A-Za-z0-9 '()+,.=?äж-]{1,8}[a-z]", 1..5),
+        version in 3..=6_u8,
+    ) {
+        let mut shared = SharedParameters::new("KG");
+        shared.sources.push(crate::model::SourceAddress {
+            address: "cs".to_owned(),
+            internal_certificates: vec![Bytes::from_static(b"\x30\x00")],
+            external_certificates: Vec::new(),
+        });
+        for code in codes {
+            let id = jibek_protocol::id::MemberId::new("KG", "GOV", &code).unwrap();
+            let subsystems = vec![crate::model::Subsystem { code: code.clone(), name: None }];
+            shared.members.push(Member { id, class_description: name.clone(), name: name.clone(), subsystems });
+        }
+        let read = parse_shared(render_shared(&shared, version).unwrap().as_bytes(), version).unwrap();
+        proptest::prop_assert_eq!(read, shared);
+    }
+}

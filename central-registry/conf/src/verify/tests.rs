@@ -248,3 +248,16 @@ fn hostile_bytes_are_refused_without_harm() {
         assert!(verify_directory(raw, &[], GENERATOR_NOW).is_err());
     }
 }
+
+proptest::proptest! {
+    /// Whatever comes: an error, never a panic, and entities lie inside the body without its delimiters.
+    #[test]
+    fn arbitrary_documents_are_refused(body in "[-b\r\n:a; =\"']{0,200}") {
+        for part in split(body.as_bytes(), "b") {
+            let entity = Entity::parse(part);
+            proptest::prop_assert!(entity.body.len() <= part.len());
+        }
+        let document = format!("Content-Type: multipart/related; boundary=b\r\n\r\n{body}");
+        proptest::prop_assert!(verify_directory(document.as_bytes(), &[], GENERATOR_NOW).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong with sources.
+
+use super::http::HttpError;
+use crate::{files::chain, snapshot::SnapshotError, verify::DirectoryError};
+
+/// Why a source gave no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The signed directory is refused.
+    #[error("the signed directory is refused")]
+    Directory {
+        /// Why.
+        source: DirectoryError,
+    },
+    /// A part's bytes are not those that were signed.
+    #[error(
+        "{location} is not what the directory names: digest {found} where {expected} is signed"
+    )]
+    Digest {
+        /// The part.
+        location: String,
+        /// What was signed, in base64.
+        expected: String,
+        /// What came, in base64.
+        found: String,
+    },
+    /// A part is to be fetched from another host.
+    #[error("the directory sends us elsewhere: {location:?}")]
+    Elsewhere {
+        /// The location.
+        location: String,
+    },
+    /// A document could not be fetched.
+    #[error("cannot fetch {url}")]
+    Http {
+        /// The document.
+        url: String,
+        /// Why.
+        source: HttpError,
+    },
+    /// The source publishes none of the versions that we read.
+    #[error("the source publishes none of the versions 6, 5, 4, 3")]
+    NoVersion,
+    /// The directory does not name a part that we need.
+    #[error("the directory names no {part} of {instance}")]
+    PartMissing {
+        /// Content identifier.
+        part: &'static str,
+        /// The instance.
+        instance: String,
+    },
+    /// The parts are as signed, but they make no configuration.
+    #[error("the parts make no configuration")]
+    Snapshot {
+        /// Why.
+        source: Box<SnapshotError>,
+    },
+    /// The directory names more parts than any.
+    #[error("the directory names {parts} parts")]
+    TooManyParts {
+        /// How many.
+        parts: usize,
+    },
+    /// Two parts would be stored under one name, or one under an impossible name.
+    #[error("a part cannot be stored as {name:?}")]
+    UnusableName {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Why a refresh brought nothing; what was known before stays in force until it expires.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// No source gave a configuration.
+    #[error("no source gave a configuration: {}", summary(attempts))]
+    AllFailed {
+        /// Each address that was tried, and what was wrong.
+        attempts: Vec<(String, SourceError)>,
+    },
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up")]
+    Client {
+        /// Why.
+        source: HttpError,
+    },
+}
+
+fn summary(attempts: &[(String, SourceError)]) -> String {
+    let each = attempts
+        .iter()
+        .map(|(url, error)| format!("{url}: {}", chain(error)));
+    each.collect::<Vec<_>>().join("; ")
+}
