@@ -115,6 +115,7 @@ impl Evidence {
             return Err(EvidenceError::UniqueAlone);
         }
 
+        let records = found.len();
         let packed = {
             let log = self.settings.log.clone();
             let spool_dir = self.settings.spool_dir.clone();
@@ -136,6 +137,7 @@ impl Evidence {
         let disposition = format!("attachment; filename=\"{}\"", packed.name);
         let media_type = if wanted.unique { ASICE } else { ZIP };
         let (stream, length) = spool::stream(packed.file).map_err(EvidenceError::Spool)?;
+        tracing::info!(client = %wanted.client, message_id = wanted.query_id, records, bytes = length, "evidence handed out");
         answer(media_type, &disposition, body::sized(stream, length))
     }
 

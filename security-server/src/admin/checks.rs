@@ -123,3 +123,80 @@ impl Check for LogCheck {
 pub fn seconds_until(moment: Timestamp, now: Timestamp) -> i64 {
     (moment - now).whole_seconds().max(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jibek_certs::time::{Clock, TestClock};
+    use jibek_msglog::{LogConfig, fs::OsFs};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::{
+        conf_watch::{ConfSource, ConfSourceError, ConfWatchSettings, Refreshing, empty_snapshot},
+        metrics::Metrics,
+    };
+
+    struct Off;
+
+    impl ConfSource for Off {
+        fn refresh(&mut self, _now: Timestamp) -> Refreshing<'_> {
+            Box::pin(async {
+                Err(ConfSourceError {
+                    source: "the registry is off".into(),
+                })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_configuration_counts_down_and_says_why_it_is_not_renewed() {
+        let clock = TestClock::new(datetime!(2026-11-23 05:00 UTC));
+        let expires = clock.now() + time::Duration::minutes(10);
+        let snapshot = empty_snapshot("DEV")
+            .unwrap()
+            .with_expiry(Some(expires), Some(expires));
+        let watch = ConfWatch::new(
+            Box::new(Off),
+            Arc::new(snapshot),
+            ConfWatchSettings::default(),
+            Arc::new(clock.clone()),
+            Metrics::new(),
+        );
+        let check = configuration(Arc::clone(&watch));
+        let ready = |note: Option<&str>, seconds_left| CheckState::Ready {
+            note: note.map(str::to_owned),
+            seconds_left: Some(seconds_left),
+        };
+        assert_eq!(check.state(clock.now()).await, ready(None, 600));
+
+        watch.refresh().await.unwrap_err();
+        clock.advance(std::time::Duration::from_secs(590));
+        let why = "the global configuration could not be downloaded: the registry is off";
+        assert_eq!(check.state(clock.now()).await, ready(Some(why), 10));
+
+        clock.advance(std::time::Duration::from_secs(11));
+        match check.state(clock.now()).await {
+            CheckState::NotReady { reason } => {
+                assert!(reason.contains("SHARED-PARAMETERS"), "{reason}");
+                assert!(reason.ends_with("the registry is off"), "{reason}");
+            }
+            ready => panic!("{ready:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_closed_takes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (open, _) = MessageLog::open(LogConfig::new(dir.path()), OsFs::shared()).unwrap();
+        let check = log(open.clone());
+        let now = datetime!(2026-11-23 05:00 UTC);
+        assert_eq!(check.state(now).await, CheckState::ready());
+        open.close().await;
+        assert!(matches!(
+            check.state(now).await,
+            CheckState::NotReady { .. }
+        ));
+    }
+}

@@ -101,3 +101,68 @@ pub fn register(
 fn seconds(left: i64) -> Sample {
     Sample::from(u64::try_from(left).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jibek_certs::time::TestClock;
+    use jibek_msglog::{LogConfig, fs::OsFs};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::conf_watch::{
+        ConfSource, ConfSourceError, ConfWatchSettings, Refreshing, empty_snapshot,
+    };
+
+    struct Off;
+
+    impl ConfSource for Off {
+        fn refresh(&mut self, _now: jibek_certs::time::Timestamp) -> Refreshing<'_> {
+            Box::pin(async {
+                Err(ConfSourceError {
+                    source: "off".into(),
+                })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_page_shows_what_waits_and_how_long_things_hold() {
+        let clock = TestClock::new(datetime!(2026-11-23 05:00 UTC));
+        let expires = clock.now() + time::Duration::minutes(10);
+        let snapshot = empty_snapshot("DEV")
+            .unwrap()
+            .with_expiry(Some(expires), None);
+        let metrics = Metrics::new();
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let watch = ConfWatch::new(
+            Box::new(Off),
+            Arc::new(snapshot),
+            ConfWatchSettings::default(),
+            Arc::clone(&shared),
+            metrics.clone(),
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _) = MessageLog::open(LogConfig::new(dir.path()), OsFs::shared()).unwrap();
+        let gate = Gate::new(watch.shared(), 1, Duration::from_secs(3600));
+        register(&metrics, &log, &gate, &watch, &shared);
+        let has = |line: &str| {
+            let page = metrics.render();
+            assert!(page.lines().any(|one| one == line), "{line}\n{page}");
+        };
+        has("jibek_unstamped_records 0.0");
+        has("jibek_log_commits_total 0");
+        has("jibek_stamping_gate_open 1.0");
+        has("jibek_configuration_left_seconds 600.0");
+        assert!(!metrics.render().contains("jibek_stamping_left_seconds"));
+
+        gate.failed(clock.now(), "refused".to_owned());
+        clock.advance(Duration::from_secs(60));
+        has("jibek_stamping_left_seconds 3540.0");
+        has("jibek_configuration_left_seconds 540.0");
+        clock.advance(Duration::from_secs(3541));
+        has("jibek_stamping_gate_open 0.0");
+        has("jibek_configuration_left_seconds 0.0");
+    }
+}
