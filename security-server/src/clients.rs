@@ -41,7 +41,7 @@ pub struct Client {
     id: ClientId,
     connection: ConnectionType,
     certificates: Vec<Certificate>,
-    services: Vec<Service>,
+    services: Vec<Arc<Service>>,
     groups: Vec<LocalGroup>,
 }
 
@@ -134,14 +134,15 @@ enum Subject {
 }
 
 impl Clients {
-    /// Returns the client with exactly this identifier: a member is not its subsystems, nor the reverse.
-    pub fn client(&self, id: &ClientId) -> Option<&Client> {
-        self.by_id.get(id).map(Arc::as_ref)
+    /// Returns the client with exactly this identifier: a member is not its subsystems, nor the reverse. A message keeps it while the
+    /// folder changes.
+    pub fn client(&self, id: &ClientId) -> Option<&Arc<Client>> {
+        self.by_id.get(id)
     }
 
     /// Returns all clients in the order of their identifiers.
-    pub fn all(&self) -> impl Iterator<Item = &Client> {
-        self.by_id.values().map(Arc::as_ref)
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.by_id.values()
     }
 
     /// Returns the members that the clients belong to.
@@ -167,12 +168,12 @@ impl Client {
     }
 
     /// Returns its services in the order of the document.
-    pub fn services(&self) -> &[Service] {
+    pub fn services(&self) -> &[Arc<Service>] {
         &self.services
     }
 
     /// Returns the service with this code and version. REST services have no version in their identifiers.
-    pub fn service(&self, code: &str, version: Option<&str>) -> Option<&Service> {
+    pub fn service(&self, code: &str, version: Option<&str>) -> Option<&Arc<Service>> {
         self.services
             .iter()
             .find(|service| service.code == code && service.version.as_deref() == version)

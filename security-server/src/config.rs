@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use jibek_protocol::id::ServerId;
+use jibek_protocol::{id::ServerId, version::Version};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -78,6 +78,8 @@ pub struct PeerSettings {
     pub idle_timeout: Duration,
     /// Unused connections kept for each peer. Default 256.
     pub connections_per_peer: usize,
+    /// Servers that announce an older version are refused (`message-path.md` 4.2). Default: none is.
+    pub minimum_version: Option<Version>,
 }
 
 /// `[token]`: where the PIN comes from.
@@ -252,6 +254,7 @@ struct RawPeers {
     answer_timeout_seconds: Option<Spanned<u64>>,
     idle_timeout_seconds: Option<Spanned<u64>>,
     connections_per_peer: Option<Spanned<u64>>,
+    minimum_version: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -333,6 +336,14 @@ impl RawConfig {
                 answer_timeout: seconds(&peers.answer_timeout_seconds, 600)?,
                 idle_timeout: seconds(&peers.idle_timeout_seconds, 60)?,
                 connections_per_peer: count(&peers.connections_per_peer, 256, 1, 10_000)?,
+                minimum_version: peers
+                    .minimum_version
+                    .as_ref()
+                    .map(|given| {
+                        Version::parse(given.get_ref())
+                            .map_err(|_| source.error(given, "a version is written as 7.4.0"))
+                    })
+                    .transpose()?,
             },
             token: TokenSettings {
                 pin: match self.token.pin_file {

@@ -29,3 +29,6 @@ pub mod services;
 pub mod store;
 pub mod timestamper;
 pub mod tls;
+
+#[cfg(test)]
+mod testing;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -150,7 +151,7 @@ impl RawClient {
                 members: members.collect::<Result<BTreeSet<_>, _>>()?,
             });
         }
-        let mut services: Vec<Service> = Vec::new();
+        let mut services: Vec<Arc<Service>> = Vec::new();
         for raw in self.service {
             let service = raw.get_ref().check(source, &groups)?;
             if services
@@ -162,7 +163,7 @@ impl RawClient {
                     format!("service {} is there twice", service.code),
                 ));
             }
-            services.push(service);
+            services.push(Arc::new(service));
         }
         Ok(Client {
             id,
