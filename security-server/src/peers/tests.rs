@@ -92,7 +92,7 @@ async fn pair(more: &[&str]) -> Pair {
                     return;
                 };
                 accepted.fetch_add(1, Ordering::SeqCst);
-                let service = service_fn(|request: http::Request<Incoming>| async move {
+                let service = service_fn(|request: Request<Incoming>| async move {
                     let bytes = request.into_body().collect().await.unwrap().to_bytes();
                     Ok::<_, Infallible>(Response::new(body::full(bytes)))
                 });
