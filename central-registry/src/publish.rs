@@ -173,21 +173,24 @@ impl Publisher {
             Some(stamp) => stamp.clone(),
             None => self.new_stamp(now),
         };
-        if reused.is_none() {
-            for part in &parts {
-                let version = format!("V{}/{stamp}", part.version);
-                write_parts(&self.public.join(&version), part)?;
-            }
-        }
         let expires = now + config.validity;
-        let directories = self.sign(config, &parts, &stamp, expires)?;
-        if unchanged.is_none() {
-            self.keep(&stamp, &parts, &directories)?;
-        }
-        for (version, kind, bytes) in &directories {
-            let path = self.public.join(format!("V{version}")).join(kind.path());
-            atomic_write(&path, bytes).map_err(|source| PublishError::Files { source })?;
-        }
+        let written = self.write(
+            config,
+            &parts,
+            &stamp,
+            expires,
+            reused.is_none(),
+            unchanged.is_none(),
+        );
+        let directories = match written {
+            Ok(directories) => directories,
+            Err(error) => {
+                if reused.is_none() {
+                    self.superseded.push((stamp, now)); // to be removed in time
+                }
+                return Err(error);
+            }
+        };
         let publication = Arc::new(Publication {
             stamp: stamp.clone(),
             published_at: now,
@@ -209,6 +212,35 @@ impl Publisher {
         }
         self.prune(now);
         Ok(publication)
+    }
+
+    /// Writes a generation's parts and, last, the directories that name them.
+    fn write(
+        &self,
+        config: &Config,
+        parts: &[Parts],
+        stamp: &str,
+        expires: OffsetDateTime,
+        new_generation: bool,
+        new_content: bool,
+    ) -> Result<Vec<(u8, Kind, Bytes)>, PublishError> {
+        if new_generation {
+            for part in parts {
+                write_parts(
+                    &self.public.join(format!("V{}/{stamp}", part.version)),
+                    part,
+                )?;
+            }
+        }
+        let directories = self.sign(config, parts, stamp, expires)?;
+        if new_content {
+            self.keep(stamp, parts, &directories)?;
+        }
+        for (version, kind, bytes) in &directories {
+            let path = self.public.join(format!("V{version}")).join(kind.path());
+            atomic_write(&path, bytes).map_err(|source| PublishError::Files { source })?;
+        }
+        Ok(directories)
     }
 
     fn render(&self, config: &Config) -> Result<Vec<Parts>, PublishError> {

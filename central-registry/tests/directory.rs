@@ -12,7 +12,16 @@ mod world;
 use std::{path::Path, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jibek_conf::atomic_write;
+use jibek_certs::{
+    digest::{DigestAlgorithm, digest},
+    signer::KeyKind,
+};
+use jibek_conf::{
+    atomic_write,
+    verify::{DirectoryError, verify_directory},
+};
+use jibek_registry::keys::Keys;
+use time::macros::datetime;
 use world::{World, fixtures};
 
 /// A directory with all that differs from one to the next replaced by words.
@@ -164,4 +173,78 @@ fn openssl(arguments: &[&str]) -> Option<String> {
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// A configuration proxy writes LF after its first header block and CRLF elsewhere, lower-case names, double or no quotes and
+/// fractions of seconds; a test generator LF only and no closing delimiter.
+#[test]
+fn directories_of_other_writers_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [KeyKind::Rsa2048, KeyKind::EcP256] {
+        let keys = Keys::open(&folder.path().join(format!("{kind:?}")), kind).unwrap();
+        let certificates = [keys.internal.certificate().clone()];
+        let hash = keys
+            .internal
+            .certificate()
+            .digest(DigestAlgorithm::Sha512)
+            .to_base64();
+        let algorithm = keys.internal.algorithm().uri();
+        let digest = digest(DigestAlgorithm::Sha512, b"part").to_base64();
+        let entry = format!(
+            "content-type: application/octet-stream\r\ncontent-transfer-encoding: base64\r\n\
+             content-identifier: SHARED-PARAMETERS; instance=\"KG\"\r\ncontent-location: /1/KG/V6/2/shared-params.xml\r\n\
+             hash-algorithm-id: http://www.w3.org/2001/04/xmlenc#sha512\r\n\r\n{digest}"
+        );
+        let proxy = format!(
+            "--inner\r\nexpire-date: 2026-11-23T05:10:00.123Z\r\nVersion: 6\r\n\r\n--inner\r\n{entry}\r\n--inner--\r\n"
+        );
+        let generator = format!(
+            "--inner\nExpire-date: 2026-11-23T11:10:00.123+06:00\n\n\n--inner\n{}",
+            entry.replace("\r\n", "\n")
+        );
+        for (signed, first, line, version) in
+            [(proxy, "\n\n", "\r\n", 6), (generator, "\n\n", "\n", 2)]
+        {
+            let signature = STANDARD.encode(keys.internal.sign(signed.as_bytes()).unwrap());
+            let document = format!(
+                "content-type: multipart/related; type=\"multipart/mixed\"; charset=UTF-8; boundary=\"outer\"{first}\
+                 --outer{line}content-type: multipart/mixed; charset=UTF-8; boundary=inner{line}{line}{signed}{line}\
+                 --outer{line}content-type: application/octet-stream{line}content-transfer-encoding: base64{line}\
+                 signature-algorithm-id: {algorithm}{line}verification-certificate-hash: {hash};{line}\
+                 \thash-algorithm-id=http://www.w3.org/2001/04/xmlenc#sha512{line}{line}{signature}{line}--outer--{line}"
+            );
+            let verify = |document: &str| {
+                verify_directory(
+                    document.as_bytes(),
+                    &certificates,
+                    datetime!(2026-11-23 05:10 UTC),
+                )
+            };
+            let directory = verify(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+            assert_eq!(directory.expires(), datetime!(2026-11-23 05:10:00.123 UTC));
+            assert_eq!(directory.version(), version);
+            let [part] = directory.parts() else {
+                panic!("one part")
+            };
+            assert_eq!(part.instance.as_deref(), Some("KG"));
+            assert_eq!(part.file_name, "shared-params.xml");
+            let third = document.replace("--outer--", "--outer\r\nA: b\r\n\r\nx\r\n--outer--");
+            assert_eq!(
+                verify(&third),
+                Err(DirectoryError::TooManyParts { parts: 3 })
+            );
+            for algorithm in ["http://www.w3.org/2000/09/xmldsig#rsa-sha1", "none"] {
+                let weak = document.replace(keys.internal.algorithm().uri(), algorithm);
+                assert!(
+                    matches!(verify(&weak), Err(DirectoryError::Algorithm { .. })),
+                    "{algorithm}"
+                );
+            }
+            let headless = document.split_once(first).unwrap().1;
+            assert!(
+                verify(headless).is_err(),
+                "a directory begins with its own content type"
+            );
+        }
+    }
 }

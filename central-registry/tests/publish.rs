@@ -12,8 +12,11 @@ mod world;
 use std::time::Duration;
 
 use jibek_certs::{parse::Certificate, time::Clock};
-use jibek_conf::{Anchor, ConfDir, FetchError, fetch::SourceError, verify::DirectoryError};
+use jibek_conf::{
+    Anchor, ConfDir, FetchError, atomic_write, fetch::SourceError, verify::DirectoryError,
+};
 use jibek_protocol::id::ClientId;
+use jibek_registry::{OpenError, Registry};
 use tokio::sync::oneshot;
 use world::{NEW_MEMBER, START, World, base, validate};
 
@@ -295,4 +298,198 @@ async fn of_two_registries_addresses_one_may_be_dead() {
     let mut fetcher = world.fetcher(Anchor::render(&content).unwrap());
     fetcher.refresh(START).await.unwrap();
     registry.finish().await;
+}
+
+#[tokio::test]
+async fn all_versions_are_published_or_none() {
+    let world = World::new("p256");
+    let registry = world.start().await;
+    let before = registry.handle.status();
+    let mut served = Vec::new();
+    for version in 3..=6 {
+        served.push(
+            registry
+                .get(&format!("/internalconf?version={version}"))
+                .await,
+        );
+    }
+    // One version cannot be written.
+    let public = world.folder.path().join("state/public");
+    std::fs::remove_dir_all(public.join("V5")).unwrap();
+    atomic_write(public.join("V5"), b"in the way").unwrap();
+    world.append(NEW_MEMBER);
+    let reason = registry.handle.publish_now().await.unwrap_err();
+    assert!(reason.contains("cannot be written"), "{reason}");
+    let after = registry.handle.status();
+    assert_eq!(
+        (&after.stamp, after.expires_at),
+        (&before.stamp, before.expires_at)
+    );
+    assert!(after.publish_error.is_some() && after.config_error.is_none());
+    for (version, before) in (3..=6).zip(served) {
+        assert_eq!(
+            registry
+                .get(&format!("/internalconf?version={version}"))
+                .await,
+            before
+        );
+    }
+    std::fs::remove_file(public.join("V5")).unwrap();
+    registry.handle.publish_now().await.unwrap();
+    let healed = registry.handle.status();
+    assert_ne!(healed.stamp, before.stamp);
+    assert!(healed.publish_error.is_none());
+    let mut fetcher = world.fetcher(registry.anchor.clone());
+    let cadastre = ClientId::new("KG", "GOV", "2000", Some("ownership")).unwrap();
+    assert!(
+        fetcher
+            .refresh(START)
+            .await
+            .unwrap()
+            .knows_client(&cadastre)
+    );
+    registry.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_is_published_without_provider_or_keys() {
+    let world = World::new("p256");
+    let clock = || std::sync::Arc::new(world.clock.clone());
+    let text = base("p256");
+    world.write(&text.replace("[management]\nprovider = \"GOV/1000/management\"\n", ""));
+    let error = Registry::open(world.config(), clock()).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Config { source } if source.to_string().contains("management")),
+        "{error:?}"
+    );
+    world.write(&text);
+    drop(world.bind().await);
+    let key = world
+        .folder
+        .path()
+        .join("state/keys/internal-signing-key.pem");
+    let kept = std::fs::read(&key).unwrap();
+    atomic_write(&key, b"damaged").unwrap();
+    let error = Registry::open(world.config(), clock()).unwrap_err();
+    assert!(matches!(error, OpenError::Keys { .. }), "{error:?}");
+    assert_eq!(
+        std::fs::read(&key).unwrap(),
+        b"damaged",
+        "a key is never replaced"
+    );
+    let other = world
+        .folder
+        .path()
+        .join("state/keys/external-signing-key.pem");
+    std::fs::copy(other, &key).unwrap();
+    let error = Registry::open(world.config(), clock()).unwrap_err();
+    assert!(matches!(error, OpenError::Keys { .. }), "{error:?}");
+    atomic_write(&key, &kept).unwrap();
+    drop(world.bind().await);
+}
+
+#[tokio::test]
+async fn keys_can_only_be_read_by_their_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new("p256");
+    drop(world.bind().await);
+    for kind in ["internal", "external"] {
+        let path = world
+            .folder
+            .path()
+            .join(format!("state/keys/{kind}-signing-key.pem"));
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_registry_at_the_same_address_is_not_believed() {
+    let world = World::new("p256");
+    let first = world.start().await;
+    let port = first.url.rsplit(':').next().unwrap().to_owned();
+    let mut fetcher = world.fetcher(first.anchor.clone());
+    let before = fetcher.refresh(START).await.unwrap();
+    first.finish().await;
+    let impostor = World::new("p256");
+    impostor.write(&base("p256").replace("127.0.0.1:0", &format!("127.0.0.1:{port}")));
+    let second = impostor.start().await;
+    let FetchError::AllFailed { attempts } = fetcher.refresh(START).await.unwrap_err() else {
+        panic!("other error")
+    };
+    assert!(!attempts.is_empty());
+    for (_, error) in attempts {
+        let refused = matches!(
+            error,
+            SourceError::Directory {
+                source: DirectoryError::UnknownCertificate { .. }
+            }
+        );
+        assert!(refused, "{error:?}");
+    }
+    assert_eq!(
+        fetcher.snapshot().unwrap().content_id(),
+        before.content_id(),
+        "what was known stays"
+    );
+    second.finish().await;
+}
+
+#[tokio::test]
+async fn keys_learned_from_shared_parameters_outlive_the_anchors() {
+    let world = World::new("p256");
+    let registry = world.start().await;
+    let mut fetcher = world.fetcher(registry.anchor.clone());
+    fetcher.refresh(START).await.unwrap();
+    // An anchor of old: its address is dead. What the directory taught before the restart still leads to the registry.
+    let mut content = jibek_conf::part::parse_anchor(registry.anchor.bytes()).unwrap();
+    content.sources[0].url = "http://127.0.0.1:1/internalconf".to_owned();
+    let mut restarted = world.fetcher(Anchor::render(&content).unwrap());
+    restarted.refresh(START).await.unwrap();
+    registry.finish().await;
+}
+
+#[tokio::test]
+async fn odd_requests_get_an_answer_and_leave_the_registry_up() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new("p256");
+    let registry = world.start().await;
+    let address = registry.url.strip_prefix("http://").unwrap().to_owned();
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));
+    for (request, status) in [
+        (
+            "POST /internalconf?version=6 HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+            "405",
+        ),
+        (
+            "HEAD /internalconf?version=6 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            "200",
+        ),
+        ("nonsense\r\n\r\n", "400"),
+        (
+            "GET /internalconf?version=6 HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n",
+            "400",
+        ),
+        (long.as_str(), "414"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.unwrap();
+        let start = String::from_utf8_lossy(&start).into_owned();
+        assert!(
+            start.ends_with(status),
+            "{start}: {}",
+            request.chars().take(60).collect::<String>()
+        );
+    }
+    // One that says nothing does not keep the registry from stopping.
+    let silent = tokio::net::TcpStream::connect(&address).await.unwrap();
+    assert_eq!(registry.get("/healthz").await.0, 200);
+    tokio::time::timeout(Duration::from_secs(20), registry.finish())
+        .await
+        .unwrap();
+    drop(silent);
 }
