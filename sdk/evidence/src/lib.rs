@@ -34,4 +34,6 @@ pub use xml::XmlRefused;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod scene;
+#[cfg(test)]
 mod testpki;

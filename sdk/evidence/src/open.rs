@@ -193,7 +193,7 @@ impl From<Malformed> for OpenError {
 
 /// Verifies a message's signature at `now`.
 ///
-/// Accepts shapes 1.1 and 1.6 A only. A chain that came along unreferenced is ignored as X-Road ignores it; then the message and
+/// Accepts shapes 1.1 and 1.6 A only. A chain that came along unreferenced is ignored; then the message and
 /// every attachment must be referenced directly.
 ///
 /// # Errors

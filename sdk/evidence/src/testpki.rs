@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jibek_certs::{
+    digest::{Digest, DigestAlgorithm, digest},
     ocsp::cert_id_der,
     parse::Certificate,
     signer::{KeyKind, SignatureAlgorithm, Signer, SoftKey},
@@ -70,19 +71,7 @@ impl Ca {
         status: Status,
         now: OffsetDateTime,
     ) -> Bytes {
-        let time = tlv(
-            0x18,
-            format!(
-                "{:04}{:02}{:02}{:02}{:02}{:02}Z",
-                now.year(),
-                u8::from(now.month()),
-                now.day(),
-                now.hour(),
-                now.minute(),
-                now.second()
-            )
-            .as_bytes(),
-        );
+        let time = generalized(now);
         let status = match status {
             Status::Good => tlv(0x80, &[]),
             Status::Revoked => tlv(0xa1, &time),
@@ -107,6 +96,114 @@ impl Ca {
         .into()
     }
 }
+
+/// A time-stamping authority of its own making.
+pub(crate) struct Tsa {
+    key: SoftKey,
+    certificate: Certificate,
+}
+
+impl Tsa {
+    pub(crate) fn new() -> Self {
+        let key = SoftKey::generate(KeyKind::EcP256).unwrap();
+        let name = name(&[("2.5.4.3", "TSA")]);
+        let der = certificate(
+            &key,
+            &name,
+            &name,
+            &key.public_key_spki(),
+            3,
+            &extension(&[0x55, 0x1d, 0x0f], &[0x03, 0x02, 0x06, 0x40]),
+        );
+        Self {
+            certificate: Certificate::from_der(der).unwrap(),
+            key,
+        }
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// A token over `imprint`, with the certificate in it.
+    pub(crate) fn stamp(&self, imprint: &Digest, time: OffsetDateTime) -> Bytes {
+        let algorithm = match imprint.algorithm() {
+            DigestAlgorithm::Sha1 => sequence(&[&tlv(0x06, &[0x2b, 0x0e, 0x03, 0x02, 0x1a])]),
+            _ => sequence(&[&SHA512]),
+        };
+        let info = sequence(&[
+            &[0x02, 0x01, 0x01],
+            &tlv(0x06, &[0x2a, 0x03]),
+            &sequence(&[&algorithm, &tlv(0x04, imprint.as_bytes())]),
+            &[0x02, 0x01, 0x07],
+            &generalized(time),
+        ]);
+        let attribute = |oid: &[u8], value: &[u8]| sequence(&[&tlv(0x06, oid), &tlv(0x31, value)]);
+        let hash = digest(DigestAlgorithm::Sha256, self.certificate.der());
+        let mut attributes = [
+            attribute(&[&PKCS9[..], &[3]].concat(), &tlv(0x06, TST_INFO)),
+            attribute(
+                &[&PKCS9[..], &[4]].concat(),
+                &tlv(0x04, digest(DigestAlgorithm::Sha256, &info).as_bytes()),
+            ),
+            attribute(
+                &[&PKCS9[..], &[16, 2, 47]].concat(),
+                &sequence(&[&sequence(&[&sequence(&[&tlv(0x04, hash.as_bytes())])])]),
+            ),
+        ];
+        attributes.sort();
+        let signed = attributes.concat();
+        let value = self
+            .key
+            .sign_der_with(SignatureAlgorithm::EcdsaSha256, &tlv(0x31, &signed))
+            .unwrap();
+        let signer = sequence(&[
+            &[0x02, 0x01, 0x01],
+            &sequence(&[self.certificate.issuer().der(), &[0x02, 0x01, 0x03]]),
+            &sequence(&[&SHA256]),
+            &tlv(0xa0, &signed),
+            &ecdsa_sha256(),
+            &tlv(0x04, &value),
+        ]);
+        let content = sequence(&[&tlv(0x06, TST_INFO), &tlv(0xa0, &tlv(0x04, &info))]);
+        let data = sequence(&[
+            &[0x02, 0x01, 0x03],
+            &tlv(0x31, &sequence(&[&SHA256])),
+            &content,
+            &tlv(0xa0, self.certificate.der()),
+            &tlv(0x31, &signer),
+        ]);
+        let kind = tlv(
+            0x06,
+            &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02],
+        );
+        sequence(&[&kind, &tlv(0xa0, &data)]).into()
+    }
+}
+
+fn generalized(time: OffsetDateTime) -> Vec<u8> {
+    let text = format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}Z",
+        time.year(),
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    );
+    tlv(0x18, text.as_bytes())
+}
+
+const PKCS9: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09];
+const TST_INFO: &[u8] = &[
+    0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x04,
+];
+const SHA256: [u8; 11] = [
+    0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01,
+];
+const SHA512: [u8; 11] = [
+    0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03,
+];
 
 fn certificate(
     issuer_key: &SoftKey,

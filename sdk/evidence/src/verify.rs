@@ -1,10 +1,10 @@
 //! Judging a container years later, offline (`signatures-and-log.md` 5.6, 7.1).
 //!
-//! The verdict is X-Road's: what its verifier passes is valid here, what it refuses is invalid with its code. What it passes and a
-//! court should know stands beside the verdict as a [`Finding`]. Evidence that contradicts itself is invalid even when the
+//! The verdict is X-Road's: what its verifier passes is valid here, what it refuses is invalid with its code. What the verdict does
+//! not depend on and a court should know stands beside it as a [`Finding`]. Evidence that contradicts itself is invalid even when the
 //! configuration could not judge it; evidence that is whole and of an unknown authority cannot be judged.
 
-mod blind_spots;
+mod around;
 mod facts;
 mod finding;
 mod report;
@@ -41,7 +41,7 @@ use crate::{
 pub struct Verdict {
     /// Valid, invalid, or neither.
     pub outcome: Outcome,
-    /// What X-Road's rules pass and a court should know, whatever the outcome.
+    /// What the outcome does not depend on and a court should know.
     pub findings: Vec<Finding>,
 }
 

@@ -33,7 +33,7 @@ struct Verify {
     /// Print one JSON object a file instead.
     #[arg(long)]
     json: bool,
-    /// Count what X-Road's rules let pass and a court should know as invalid.
+    /// Count every note beside a verdict as invalid.
     #[arg(long)]
     strict: bool,
     /// The containers.

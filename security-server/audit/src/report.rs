@@ -11,7 +11,12 @@ pub fn as_line(judged: &Judged, strict: bool) -> String {
     let standing = judged.standing(strict);
     let mut line = format!("{}: {}", judged.file.display(), standing.as_str());
     match &judged.verdict.outcome {
-        Outcome::Valid(report) => line.push_str(&format!(": {}", sentence(report))),
+        Outcome::Valid(report) => {
+            if standing == Standing::Invalid {
+                line.push_str(" by --strict");
+            }
+            line.push_str(&format!(": {}", sentence(report)));
+        }
         Outcome::Invalid { code, reason } => line.push_str(&format!(": {code}: {reason}")),
         Outcome::CannotJudge { reason } => line.push_str(&format!(": {reason}")),
     }

@@ -394,7 +394,7 @@ fn place_of_sender(code: &str) -> bool {
         || code.starts_with("inconsistent_")
 }
 
-/// `observed.md` 5, number 7: a changed, removed or added body passes X-Road's rules when there is a hash chain; we say so beside the verdict.
+/// Bodies that are changed, taken out or put in are told beside the verdict, which does not depend on them behind a hash chain.
 #[test]
 fn bodies_are_looked_at() {
     let Some(root) = fixtures("bodies_are_looked_at") else {

@@ -117,14 +117,15 @@ fn halves_are_refused() {
 fn other_programs_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.asice");
+    let streamed = streamed(&[b"two"]);
     std::fs::OpenOptions::new()
         .create_new(true)
         .write(true)
         .open(&path)
         .unwrap()
-        .write_all(&write_container(&parts()).unwrap())
+        .write_all(&streamed)
         .unwrap();
-    let script = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nassert z.testzip() is None\nprint(z.infolist()[0].filename, z.read('attachment1').decode(), z.infolist()[0].date_time, z.comment.decode())";
+    let script = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nassert z.testzip() is None\nprint(z.infolist()[0].filename, z.read('attachment2').decode(), z.infolist()[0].date_time, z.comment.decode())";
     let Ok(python) = std::process::Command::new("python3")
         .arg("-c")
         .arg(script)
@@ -137,7 +138,65 @@ fn other_programs_read_it() {
     let said = String::from_utf8_lossy(&python.stdout).into_owned();
     assert_eq!(
         said.trim(),
-        "mimetype body (2026, 11, 23, 3, 15, 4) mimetype=application/vnd.etsi.asic-e+zip"
+        "mimetype two (2026, 11, 23, 3, 15, 4) mimetype=application/vnd.etsi.asic-e+zip"
+    );
+}
+
+fn streamed(bodies: &[&[u8]]) -> Vec<u8> {
+    let target = std::io::Cursor::new(Vec::new());
+    write_container_to(target, &parts(), bodies.iter().copied())
+        .unwrap()
+        .into_inner()
+}
+
+/// Java's stream reader, with which X-Road reads, goes by the local headers alone: sizes there, or in their ZIP64 field.
+#[test]
+fn stream_readers_see_the_same() {
+    let file = streamed(&[b"two", b""]);
+    let container = read(&file).unwrap();
+    let number = |place: usize, bytes: usize| {
+        file[place..place + bytes]
+            .iter()
+            .rev()
+            .fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let mut place = 0;
+    let mut names = Vec::new();
+    while file[place..place + 4] == *b"PK\x03\x04" {
+        assert_eq!(number(place + 6, 2) & 0x08, 0, "no descriptor");
+        assert_eq!(number(place + 8, 2), 0, "stored");
+        let (name_bytes, extra_bytes) = (number(place + 26, 2), number(place + 28, 2));
+        let name = std::str::from_utf8(&file[place + 30..place + 30 + name_bytes]).unwrap();
+        let extra = place + 30 + name_bytes;
+        let size = match number(place + 22, 4) {
+            0xffff_ffff => {
+                assert_eq!(
+                    (number(extra, 2), number(extra + 2, 2)),
+                    (1, 16),
+                    "ZIP64 with both sizes"
+                );
+                assert_eq!(number(extra + 4, 8), number(extra + 12, 8));
+                number(extra + 4, 8)
+            }
+            size => size,
+        };
+        let data = extra + extra_bytes;
+        assert_eq!(
+            container.entry(name).unwrap(),
+            &file[data..data + size],
+            "{name}"
+        );
+        names.push(name);
+        place = data + size;
+    }
+    assert_eq!(
+        file[place..place + 4],
+        *b"PK\x01\x02",
+        "the directory follows"
+    );
+    assert_eq!(
+        (names.len(), names[0]),
+        (container.entries().count(), "mimetype")
     );
 }
 

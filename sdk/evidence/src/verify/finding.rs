@@ -1,6 +1,6 @@
-//! What X-Road's rules pass and a court should know.
+//! What the verdict does not depend on and a court should know.
 
-/// One blind spot that a container makes use of.
+/// One thing that a court should know beside the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     kind: FindingKind,

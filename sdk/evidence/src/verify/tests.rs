@@ -1,1 +1,420 @@
+use bytes::Bytes;
+use jibek_certs::{
+    digest::{DigestAlgorithm, digest},
+    signer::KeyKind,
+    trust::Authorities,
+};
+use time::Duration;
 
+use super::*;
+use crate::{
+    container::{ContainerLimits, ContainerParts, Direction, write_container},
+    scene::{Scene, sha512},
+    seal::{PartDigests, seal},
+    testpki::{Status, Tsa},
+    timestamp::batch_imprint,
+};
+
+const REQUEST: &str = "GET\r\n/r1/DEV/GOV/5678/land/parcels/17\r\nX-Road-Client:DEV/GOV/1234/sub\r\nX-Road-Id:one\r\nx-road-request-id:two\r\n";
+
+/// A member, an authority that stamps, and what they make of messages.
+struct Court {
+    scene: Scene,
+    tsa: Tsa,
+}
+
+impl Court {
+    fn new() -> Self {
+        let mut scene = Scene::new(KeyKind::EcP256);
+        let tsa = Tsa::new();
+        scene.trust.stamps = vec![tsa.certificate().clone()];
+        Self { scene, tsa }
+    }
+
+    /// Messages with bodies, signed in one batch, stamped in one batch.
+    fn contain(&self, messages: &[(&str, Option<&'static str>)]) -> Vec<ContainerParts> {
+        let digests: Vec<PartDigests> = messages
+            .iter()
+            .map(|(message, body)| PartDigests {
+                message: sha512(message.as_bytes()),
+                attachments: body.iter().map(|body| sha512(body.as_bytes())).collect(),
+            })
+            .collect();
+        let sealed = seal(&self.scene.identity, &digests, self.scene.now).unwrap();
+        let plan = batch_imprint(
+            &sealed
+                .iter()
+                .map(|sealed| sha512(&sealed.signature))
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+        let token = self
+            .tsa
+            .stamp(&plan.imprint(), self.scene.now + Duration::MINUTE);
+        messages
+            .iter()
+            .zip(sealed)
+            .zip(plan.chains)
+            .map(|(((message, body), sealed), chain)| ContainerParts {
+                message: Bytes::copy_from_slice(message.as_bytes()),
+                signature: sealed.signature,
+                hash_chain_result: sealed.hash_chain_result,
+                hash_chain: sealed.hash_chain,
+                ts_token: Some(token.clone()),
+                ts_hash_chain_result: Some(plan.imprint_data.clone()),
+                ts_hash_chain: Some(chain),
+                attachments: body
+                    .iter()
+                    .map(|body| Bytes::from_static(body.as_bytes()))
+                    .collect(),
+                time: self.scene.now,
+            })
+            .collect()
+    }
+
+    /// One message whose signature is made by hand, stamped at `time`.
+    fn contain_signature(
+        &self,
+        signature: Bytes,
+        time: OffsetDateTime,
+        algorithm: DigestAlgorithm,
+    ) -> ContainerParts {
+        let plan = batch_imprint(&[sha512(&signature)]).unwrap();
+        ContainerParts {
+            message: Bytes::from_static(REQUEST.as_bytes()),
+            signature,
+            hash_chain_result: None,
+            hash_chain: None,
+            ts_token: Some(self.tsa.stamp(&digest(algorithm, &plan.imprint_data), time)),
+            ts_hash_chain_result: Some(plan.imprint_data.clone()),
+            ts_hash_chain: Some(plan.chains[0].clone()),
+            attachments: vec![],
+            time,
+        }
+    }
+
+    fn judge(&self, parts: &ContainerParts) -> Verdict {
+        let container = Container::read(
+            &write_container(parts).unwrap(),
+            &ContainerLimits::default(),
+        )
+        .unwrap();
+        verify_container(&container, &self.scene.trust)
+    }
+}
+
+fn code(verdict: &Verdict) -> &str {
+    match &verdict.outcome {
+        Outcome::Valid(_) => "valid",
+        Outcome::Invalid { code, .. } => code,
+        Outcome::CannotJudge { .. } => "cannot judge",
+    }
+}
+
+fn findings(verdict: &Verdict) -> Vec<&'static str> {
+    verdict.findings.iter().map(Finding::id).collect()
+}
+
+#[test]
+fn what_we_seal_and_stamp_is_valid() {
+    let court = Court::new();
+    let many: Vec<(&str, Option<&'static str>)> = (0..5)
+        .map(|number| (REQUEST, (number % 2 == 0).then_some("body")))
+        .collect();
+    for messages in [vec![(REQUEST, None)], vec![(REQUEST, Some("body"))], many] {
+        for (parts, (_, body)) in court.contain(&messages).iter().zip(&messages) {
+            let verdict = court.judge(parts);
+            let Outcome::Valid(report) = &verdict.outcome else {
+                panic!("{verdict:?}")
+            };
+            assert_eq!(findings(&verdict), Vec::<&str>::new());
+            let message = report.message();
+            assert_eq!(
+                (message.kind(), message.direction(), message.message_id()),
+                (MessageKind::Rest, Direction::Request, "one")
+            );
+            assert_eq!(report.sender(), &court.scene.sender);
+            assert_eq!(report.stamp_time(), court.scene.now + Duration::MINUTE);
+            assert_eq!(report.stamp_authority(), Some(court.tsa.certificate()));
+            assert_eq!(report.signing_time(), Some(court.scene.now));
+            assert_eq!(report.ocsp().unwrap().produced_at(), court.scene.now);
+            assert_eq!(report.signer(), court.scene.identity.certificate());
+            let attachments: Vec<(&str, bool)> = report
+                .attachments()
+                .iter()
+                .map(|attachment| (attachment.name(), attachment.is_verified()))
+                .collect();
+            assert_eq!(
+                attachments,
+                body.iter()
+                    .map(|_| ("/attachment1", true))
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+#[test]
+fn contradictions_are_invalid() {
+    let court = Court::new();
+    let good = || {
+        court
+            .contain(&[(REQUEST, Some("body")), (REQUEST, None)])
+            .remove(0)
+    };
+    let other = Court::new();
+    let now = court.scene.now;
+    let plan = batch_imprint(&[sha512(&good().signature)]).unwrap();
+    for (what, parts, expected) in [
+        (
+            "a changed message",
+            ContainerParts {
+                message: REQUEST.replace("17", "18").into(),
+                ..good()
+            },
+            "malformed_signature.invalid_hash_chain_ref",
+        ),
+        (
+            "another sender",
+            ContainerParts {
+                message: REQUEST.replace("1234", "4321").into(),
+                ..good()
+            },
+            "malformed_signature.invalid_hash_chain_ref",
+        ),
+        (
+            "no message",
+            ContainerParts {
+                message: Bytes::from_static(b" \r\n"),
+                ..good()
+            },
+            "asic_message_not_found",
+        ),
+        (
+            "no signature",
+            ContainerParts {
+                signature: Bytes::new(),
+                ..good()
+            },
+            "asic_signature_not_found",
+        ),
+        (
+            "no stamp",
+            ContainerParts {
+                ts_token: None,
+                ts_hash_chain: None,
+                ts_hash_chain_result: None,
+                ..good()
+            },
+            "malformed_signature",
+        ),
+        (
+            "a stamp of something else",
+            ContainerParts {
+                ts_token: Some(court.tsa.stamp(&sha512(b"else"), now)),
+                ..good()
+            },
+            "malformed_signature",
+        ),
+        (
+            "a stamp of another signature",
+            ContainerParts {
+                ts_hash_chain: Some(plan.chains[0].clone()),
+                ..good()
+            },
+            "malformed_signature",
+        ),
+        (
+            "a stamp that is none",
+            ContainerParts {
+                ts_token: Some(Bytes::from_static(b"token")),
+                ..good()
+            },
+            "malformed_signature",
+        ),
+        (
+            "stamped too late",
+            court.contain_signature(
+                court.contain(&[(REQUEST, None)]).remove(0).signature,
+                now + Duration::hours(2),
+                DigestAlgorithm::Sha512,
+            ),
+            "invalid_cert_path.incorrect_validation_info",
+        ),
+        (
+            "the other's signature",
+            ContainerParts {
+                signature: other.contain(&[(REQUEST, None)]).remove(0).signature,
+                ..good()
+            },
+            "malformed_signature",
+        ),
+        (
+            "a chain without result",
+            ContainerParts {
+                hash_chain_result: Some(Bytes::from_static(b" ")),
+                ..good()
+            },
+            "asic_hash_chain_result_not_found",
+        ),
+    ] {
+        let verdict = court.judge(&parts);
+        assert_eq!(code(&verdict), expected, "{what}: {verdict:?}");
+    }
+}
+
+#[test]
+fn another_s_certificate_is_invalid() {
+    let court = Court::new();
+    let message = REQUEST.replace("1234", "4321");
+    let parts = court.contain(&[(&message, None)]).remove(0);
+    assert_eq!(code(&court.judge(&parts)), "incorrect_certificate");
+}
+
+#[test]
+fn bad_certificates_are_invalid() {
+    for (status, expected) in [
+        (Status::Good, "valid"),
+        (Status::Revoked, "invalid_cert_path.cert_validation"),
+        (Status::Unknown, "invalid_cert_path.cert_validation"),
+    ] {
+        let mut court = Court::new();
+        court.scene.answer(status);
+        assert_eq!(
+            code(&court.judge(&court.contain(&[(REQUEST, None)]).remove(0))),
+            expected
+        );
+    }
+}
+
+/// What the configuration lacks leaves a question open, unless the container answers it by contradicting itself.
+#[test]
+fn unknown_authorities_leave_it_open() {
+    let mut court = Court::new();
+    let good = court.contain(&[(REQUEST, Some("body"))]).remove(0);
+    let changed = ContainerParts {
+        message: REQUEST.replace("17", "18").into(),
+        ..good.clone()
+    };
+    let stamps = std::mem::take(&mut court.scene.trust.stamps);
+    assert_eq!(code(&court.judge(&good)), "cannot judge");
+    assert_eq!(
+        code(&court.judge(&changed)),
+        "malformed_signature.invalid_hash_chain_ref"
+    );
+    court.scene.trust.stamps = stamps;
+    court.scene.trust.authorities = Authorities::default();
+    assert_eq!(code(&court.judge(&good)), "cannot judge");
+    assert_eq!(
+        code(&court.judge(&changed)),
+        "malformed_signature.invalid_hash_chain_ref"
+    );
+    // a sender of an instance that is not configured
+    let court = Court::new();
+    let message = REQUEST.replace("X-Road-Client:DEV", "X-Road-Client:OTHER");
+    assert_eq!(
+        code(&court.judge(&court.contain(&[(&message, None)]).remove(0))),
+        "cannot judge"
+    );
+}
+
+/// `signatures-and-log.md` 5.6: the verdict stands, and beside it what it does not depend on.
+#[test]
+fn findings_stand_beside_the_verdict() {
+    let court = Court::new();
+    let now = court.scene.now;
+    let message = sha512(REQUEST.as_bytes());
+    let properties = ("#signed-properties", None);
+    let sha1 = digest(DigestAlgorithm::Sha1, REQUEST.as_bytes());
+    let signed = court
+        .scene
+        .sign(&[("/message.xml", Some(message)), properties]);
+    let contained = |signature: &Bytes, time, algorithm| {
+        court.contain_signature(signature.clone(), time, algorithm)
+    };
+    let sha512_now = |signature: &Bytes| contained(signature, now, DigestAlgorithm::Sha512);
+    let repeated = String::from_utf8(signed.to_vec())
+        .unwrap()
+        .replace("<ds:KeyInfo>", "<ds:KeyInfo Id=\"signature\">");
+    for (what, parts, expected) in [
+        ("nothing", sha512_now(&signed), vec![]),
+        (
+            "properties alone in no reference",
+            sha512_now(&court.scene.sign(&[("/message.xml", Some(message))])),
+            vec!["properties_uncovered"],
+        ),
+        (
+            "SHA-1 of the message",
+            sha512_now(
+                &court
+                    .scene
+                    .sign(&[("/message.xml", Some(sha1)), properties]),
+            ),
+            vec!["weak_algorithm"],
+        ),
+        (
+            "SHA-1 in the stamp",
+            contained(&signed, now, DigestAlgorithm::Sha1),
+            vec!["weak_algorithm"],
+        ),
+        (
+            "a stamp from before",
+            contained(
+                &signed,
+                now - Duration::minutes(10),
+                DigestAlgorithm::Sha512,
+            ),
+            vec!["signing_time_after_stamp", "ocsp_from_future"],
+        ),
+        (
+            "two of one Id",
+            sha512_now(&repeated.into()),
+            vec!["duplicate_ids"],
+        ),
+        (
+            "an unsigned body",
+            ContainerParts {
+                attachments: vec![Bytes::from_static(b"body")],
+                ..sha512_now(&signed)
+            },
+            vec!["attachment_uncovered"],
+        ),
+        (
+            "an unreferenced chain",
+            ContainerParts {
+                hash_chain: Some(Bytes::from_static(b"x")),
+                hash_chain_result: Some(Bytes::from_static(b"x")),
+                ..sha512_now(&signed)
+            },
+            vec!["chain_unreferenced"],
+        ),
+    ] {
+        let verdict = court.judge(&parts);
+        assert_eq!(code(&verdict), "valid", "{what}: {verdict:?}");
+        assert_eq!(findings(&verdict), expected, "{what}");
+    }
+    // Number 1: a signature over its properties alone is no signature of the message.
+    assert_eq!(
+        code(&court.judge(&sha512_now(&court.scene.sign(&[properties])))),
+        "malformed_signature"
+    );
+    // Number 7: bodies behind a hash chain.
+    let chained = || court.contain(&[(REQUEST, Some("body"))]).remove(0);
+    for (attachments, expected) in [
+        (vec![Bytes::from_static(b"BODY")], "attachment_differs"),
+        (vec![], "attachment_absent"),
+    ] {
+        let verdict = court.judge(&ContainerParts {
+            attachments,
+            ..chained()
+        });
+        assert_eq!(
+            (code(&verdict), findings(&verdict)),
+            ("valid", vec![expected])
+        );
+        let Outcome::Valid(report) = &verdict.outcome else {
+            panic!("{verdict:?}")
+        };
+        assert!(!report.attachments()[0].is_verified());
+    }
+}

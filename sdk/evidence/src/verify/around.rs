@@ -1,4 +1,4 @@
-//! What X-Road's rules pass and a court should know (`signatures-and-log.md` 5.6, `observed.md` 5).
+//! What the verdict does not depend on and a court should know (`signatures-and-log.md` 5.6, `observed.md` 5).
 
 use jibek_certs::{
     digest::DigestAlgorithm, ocsp::VerifiedCertificate, signer::SignatureAlgorithm,
@@ -10,7 +10,7 @@ use super::{Attachment, Finding, FindingKind, Judge, Stamp, present};
 use crate::{hash_chain::VerifiedChain, names, signature::Signature};
 
 impl Judge<'_> {
-    /// Blind spots of X-Road's rules.
+    /// Everything about the signature that is worth a word.
     pub(super) fn look_around(
         &mut self,
         signature: &Signature<'_>,

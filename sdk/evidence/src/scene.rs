@@ -1,0 +1,162 @@
+//! A member that signs, and the configuration that knows it, for tests.
+
+use bytes::Bytes;
+use jibek_certs::{
+    digest::{Digest, DigestAlgorithm, digest},
+    parse::Certificate,
+    signer::{KeyKind, Signer, SoftKey},
+    trust::{ApprovedCa, Authorities, Trust},
+};
+use jibek_protocol::id::ClientId;
+use std::{sync::Arc, time::Duration};
+use time::{OffsetDateTime, macros::datetime};
+
+use crate::{
+    c14n::{Canonicalization, canonicalize},
+    seal::{PartDigests, SealingIdentity, seal},
+    testpki, xml,
+};
+
+/// A configuration of one instance, `DEV`.
+pub(crate) struct TestTrust {
+    pub(crate) authorities: Authorities,
+    pub(crate) stamps: Vec<Certificate>,
+}
+
+impl Trust for TestTrust {
+    fn own_instance(&self) -> &str {
+        "DEV"
+    }
+
+    fn authorities(&self, instance: &str) -> Option<&Authorities> {
+        (instance == "DEV").then_some(&self.authorities)
+    }
+
+    fn all_authorities(&self) -> Vec<&Authorities> {
+        vec![&self.authorities]
+    }
+
+    fn timestamp_certificates(&self) -> &[Certificate] {
+        &self.stamps
+    }
+
+    fn ocsp_freshness(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    fn verify_next_update(&self) -> bool {
+        true
+    }
+}
+
+/// A member with a key under a CA of our own.
+pub(crate) struct Scene {
+    pub(crate) trust: TestTrust,
+    pub(crate) identity: SealingIdentity,
+    pub(crate) sender: ClientId,
+    pub(crate) now: OffsetDateTime,
+    ca: testpki::Ca,
+    key: Arc<SoftKey>,
+}
+
+impl Scene {
+    pub(crate) fn new(kind: KeyKind) -> Self {
+        let ca = testpki::Ca::new();
+        let key = Arc::new(SoftKey::generate(kind).unwrap());
+        let now = datetime!(2026-11-23 03:15 UTC);
+        let certificate = ca.issue(&*key, "1234");
+        let ocsp = ca.ocsp(&certificate, testpki::Status::Good, now);
+        let identity = SealingIdentity::new(certificate, vec![], vec![ocsp], key.clone()).unwrap();
+        let approved = ApprovedCa::new(
+            ca.certificate().clone(),
+            true,
+            "EjbcaCertificateProfileInfoProvider",
+        );
+        let trust = TestTrust {
+            authorities: Authorities::new(vec![approved]),
+            stamps: vec![],
+        };
+        let sender = ClientId::new("DEV", "GOV", "1234", Some("sub")).unwrap();
+        Self {
+            trust,
+            identity,
+            sender,
+            now,
+            ca,
+            key,
+        }
+    }
+
+    /// Has the authority answer anew, and the member sign with that answer.
+    pub(crate) fn answer(&mut self, status: testpki::Status) {
+        let certificate = self.identity.certificate().clone();
+        let ocsp = self.ca.ocsp(&certificate, status, self.now);
+        self.identity =
+            SealingIdentity::new(certificate, vec![], vec![ocsp], self.key.clone()).unwrap();
+    }
+
+    /// A signature over these references, in the form of our own signer's otherwise. A digest that is left out is made.
+    pub(crate) fn sign(&self, references: &[(&str, Option<Digest>)]) -> Bytes {
+        let sealed = seal(
+            &self.identity,
+            &[PartDigests {
+                message: sha512(b""),
+                attachments: vec![],
+            }],
+            self.now,
+        )
+        .unwrap()
+        .remove(0);
+        let document = String::from_utf8(sealed.signature.to_vec()).unwrap();
+        let first = document.find("<ds:Reference ").unwrap();
+        let last = document.find("</ds:SignedInfo>").unwrap();
+        let own = document[first..last]
+            .split_inclusive("</ds:Reference>")
+            .nth(1)
+            .unwrap();
+        let own_digest = own
+            .split_once("<ds:DigestValue>")
+            .unwrap()
+            .1
+            .split_once('<')
+            .unwrap()
+            .0;
+        let written: String = references
+            .iter()
+            .enumerate()
+            .map(|(number, (uri, digest))| {
+                let method = digest.map_or(DigestAlgorithm::Sha512, |digest| digest.algorithm()).uri();
+                let digest = digest.map_or_else(|| own_digest.to_owned(), |digest| digest.to_base64());
+                format!(
+                    "<ds:Reference Id=\"signature-reference-{number}\" URI=\"{uri}\"><ds:DigestMethod Algorithm=\"{method}\">\
+                     </ds:DigestMethod><ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>"
+                )
+            })
+            .collect();
+        let document = format!("{}{written}{}", &document[..first], &document[last..]);
+        let value = {
+            let tree = xml::parse(document.as_bytes()).unwrap();
+            let info = tree
+                .descendants()
+                .find(|node| node.tag_name().name() == "SignedInfo")
+                .unwrap();
+            self.key
+                .sign(&canonicalize(info, &Canonicalization::Inclusive))
+                .unwrap()
+        };
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let (head, tail) = document
+            .split_once("<ds:SignatureValue Id=\"signature-value\">")
+            .unwrap();
+        let (_, tail) = tail.split_once("</ds:SignatureValue>").unwrap();
+        format!(
+            "{head}<ds:SignatureValue Id=\"signature-value\">{}</ds:SignatureValue>{tail}",
+            STANDARD.encode(value)
+        )
+        .into()
+    }
+}
+
+pub(crate) fn sha512(data: &[u8]) -> Digest {
+    digest(DigestAlgorithm::Sha512, data)
+}
