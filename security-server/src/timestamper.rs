@@ -164,21 +164,24 @@ impl Timestamper {
     /// Stamps on schedule until the drain begins.
     pub async fn run(self: Arc<Self>, drain: Drain) {
         let mut pause = FIRST_RUN_AFTER;
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = drain.requested() => return,
                 () = self.clock.sleep(pause) => {}
-                () = self.many_waiting.notified() => {}
+                // While it fails, many waiting records are no reason to ask more often.
+                () = self.many_waiting.notified(), if !failing => {}
             }
             // A run that has begun is finished: its stamp is paid for.
             let _under_way = drain.guard();
-            pause = match self.stamp_waiting().await {
-                Ok(_) => self.interval(),
-                Err(_) => self
-                    .settings
+            failing = self.stamp_waiting().await.is_err();
+            pause = if failing {
+                self.settings
                     .retry_delay
                     .min(self.interval())
-                    .max(SHORTEST_RETRY),
+                    .max(SHORTEST_RETRY)
+            } else {
+                self.interval()
             };
         }
     }

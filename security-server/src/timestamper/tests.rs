@@ -377,6 +377,29 @@ async fn runs_follow_the_schedule_and_a_full_batch_does_not_wait() {
     running.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_failing_authority_is_not_asked_more_often_because_many_wait() {
+    let settings = StampSettings {
+        records: 2,
+        ..StampSettings::default()
+    };
+    let setup = setup(settings, &["http://tsa/"]);
+    setup.tsa.works.store(false, Ordering::Relaxed);
+    let drain = Drain::new();
+    let running = tokio::spawn(Arc::clone(&setup.stamper).run(drain.clone()));
+    for number in 0..20 {
+        record(&setup.log, number).await;
+        setup.stamper.recorded();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(setup.tsa.calls().len(), 1);
+    setup.tsa.works.store(true, Ordering::Relaxed);
+    setup.clock.advance(Duration::from_secs(61));
+    stamped(&setup, 0).await;
+    drain.begin();
+    running.await.unwrap();
+}
+
 #[test]
 fn the_interval_is_the_configurations_within_bounds_unless_overridden() {
     let runtime = tokio::runtime::Builder::new_current_thread()
