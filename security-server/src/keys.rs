@@ -300,3 +300,69 @@ impl SignKey {
 fn newer(certificate: &Certificate, than: &Certificate) -> bool {
     certificate.not_before() > than.not_before()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jibek_certs::{Clock, KeyKind};
+
+    use super::*;
+    use crate::testing::Country;
+
+    #[tokio::test]
+    async fn only_registered_and_valid_certificates_count() {
+        let country = Country::new().await;
+        let (ours, other) = (
+            country.server("KG/GOV/1/ss1", "127.0.0.1", &[]),
+            country.server("KG/GOV/2/ss2", "127.0.0.2", &[]),
+        );
+        assert!(
+            ours.ring
+                .current()
+                .auth_problem()
+                .unwrap()
+                .contains("no configuration")
+        );
+        let with_other_only = country.snapshot(&[&other]);
+        let now = country.clock.now();
+        ours.ring.refresh(&with_other_only.load(), now);
+        let problem = ours.ring.current().auth_problem().unwrap().to_owned();
+        assert!(
+            problem.contains("not registered for any server"),
+            "{problem}"
+        );
+        assert_eq!(
+            ours.ring.current().sign_keys().count(),
+            1,
+            "signing needs no registration"
+        );
+
+        let both = country.snapshot(&[&ours, &other]);
+        let keys = ours.ring.current();
+        let member = MemberId::from_header("KG/GOV/1").unwrap();
+        assert_eq!(
+            keys.auth().unwrap().chain(),
+            [country.pki.issuing_ca().clone()]
+        );
+        assert!(keys.sign_for(&member).is_some());
+        assert!(keys.sign_for(other.ring.server().owner()).is_none());
+        ours.ring.refresh(&both.load(), now);
+        assert!(Arc::ptr_eq(&keys, &ours.ring.current()), "nothing changed");
+
+        // Another process adds a key: it is taken in, and does not count without a certificate.
+        let directory = country.directory.path().join("ss1");
+        let elsewhere = Token::open(&directory, &Pin::new("1234").unwrap()).unwrap();
+        elsewhere.generate(KeyUsage::Auth, KeyKind::EcP256).unwrap();
+        ours.ring.refresh(&both.load(), now);
+        assert_eq!(ours.ring.token().entries().len(), 3);
+        assert!(Arc::ptr_eq(&keys, &ours.ring.current()));
+
+        ours.ring.refresh(
+            &both.load(),
+            now + Duration::from_secs(20 * 365 * 24 * 3600),
+        );
+        let expired = ours.ring.current();
+        assert!(expired.auth().is_none() && expired.sign_for(&member).is_none());
+    }
+}

@@ -190,11 +190,10 @@ impl PeerConnector {
         let auth = keys.auth().ok_or_else(|| TlsError::NoAuthKey {
             reason: keys.auth_problem().unwrap_or_default().to_owned(),
         })?;
-        if let Some(built) = self
-            .built
-            .load_full()
-            .filter(|built| built.auth.certificate() == auth.certificate())
-        {
+        let same = |built: &Arc<Built>| {
+            built.auth.certificate() == auth.certificate() && built.auth.chain() == auth.chain()
+        };
+        if let Some(built) = self.built.load_full().filter(same) {
             return Ok(built);
         }
         let built = Arc::new(Built::new(auth, self.legacy)?);

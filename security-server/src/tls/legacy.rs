@@ -46,7 +46,8 @@ pub(super) fn server_context(
     Ok(builder.build())
 }
 
-/// The client's side: every server certificate is taken and handed on.
+/// The client's side: every server certificate is taken and handed on. Sessions are not resumed on this side: the
+/// library offers that only as an unsafe function.
 pub(super) fn client_context(auth: &AuthKey) -> Result<SslContext, ErrorStack> {
     let mut builder = context(auth)?;
     builder.set_verify_callback(SslVerifyMode::PEER, |_, chain| {
