@@ -418,3 +418,75 @@ fn findings_stand_beside_the_verdict() {
         assert!(!report.attachments()[0].is_verified());
     }
 }
+
+/// The JDK's stream reader and XML-DSig engine, where they are installed, take what we write and refuse what was changed.
+#[test]
+fn java_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("Check.java");
+    write(&source, include_bytes!("Check.java"));
+    let mut files = Vec::new();
+    for kind in [KeyKind::Rsa2048, KeyKind::EcP256] {
+        let court = Court {
+            scene: Scene::new(kind),
+            ..Court::new()
+        };
+        let good = court
+            .contain(&[(REQUEST, Some("body")), (REQUEST, None)])
+            .into_iter()
+            .chain(court.contain(&[(REQUEST, None)]));
+        for parts in good {
+            let changed = ContainerParts {
+                message: REQUEST.replace("17", "18").into(),
+                hash_chain_result: parts
+                    .hash_chain_result
+                    .as_ref()
+                    .map(|_| Bytes::from_static(b"other")),
+                ..parts.clone()
+            };
+            for parts in [parts, changed] {
+                let file = folder.path().join(format!("{}.asice", files.len()));
+                write(&file, &write_container(&parts).unwrap());
+                files.push(file);
+            }
+        }
+    }
+    let Ok(java) = std::process::Command::new("java")
+        .arg(&source)
+        .args(&files)
+        .output()
+    else {
+        println!("SKIPPED java_agrees: no java");
+        return;
+    };
+    let error = String::from_utf8_lossy(&java.stderr);
+    if error.contains("jdk.compiler") || error.contains("Could not find or load main class") {
+        println!("SKIPPED java_agrees: no compiler with java");
+        return;
+    }
+    let said = String::from_utf8(java.stdout).unwrap();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), files.len(), "{error}");
+    for (number, line) in said.iter().enumerate() {
+        assert_eq!(
+            line.split(' ').next(),
+            Some(if number % 2 == 0 { "valid" } else { "invalid" }),
+            "{number}: {line}"
+        );
+        assert!(
+            line.contains(" mimetype message.xml META-INF/signatures.xml "),
+            "{line}"
+        );
+    }
+}
+
+fn write(path: &std::path::Path, bytes: &[u8]) {
+    use std::io::Write;
+    std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(path)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
+}
