@@ -1,7 +1,7 @@
 //! What a server learned and must not forget: OCSP answers, which peers speak modern TLS.
 //!
 //! The only caller of sled, under the precautions that its measurements asked for: a flush of sled is not durable on Linux, so the
-//! file `db` is synced after it; values over [`INLINE_BYTES`] go to files of their own, because sled never syncs its big nodes;
+//! file `db` is synced after it; values over 4000 bytes go to files of their own, because sled never syncs its big nodes;
 //! one writer at a time.
 
 use std::{
