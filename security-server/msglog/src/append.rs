@@ -311,5 +311,5 @@ impl FileWriter {
 /// What is gathered before it is written.
 const WRITE_BYTES: usize = 1 << 20;
 /// Space is reserved ahead by as much as there is already, within these bounds.
-const RESERVE_LEAST: u64 = 1 << 20;
+const RESERVE_LEAST: u64 = 256 << 10;
 const RESERVE_MOST: u64 = 64 << 20;

@@ -16,6 +16,8 @@ pub(crate) struct Collected {
     pub(crate) index: Arc<SegmentIndex>,
     /// End of the last frame that closes something.
     pub(crate) committed_end: u64,
+    /// Start of what was written last: everything before it was synced.
+    pub(crate) last_landmark: u64,
     /// How the frames end.
     pub(crate) end: End,
     /// Number of batches.
@@ -38,6 +40,7 @@ pub(crate) fn collect(
 ) -> io::Result<Collected> {
     let mut index = SegmentIndex::default();
     let (mut committed_end, mut batches, mut sealed, mut last_id) = (HEADER_BYTES, 0_u64, None, 0);
+    let mut last_landmark = 0;
     let (mut damage, mut bad, mut bad_bodies) = (Vec::new(), BTreeSet::new(), Vec::new());
     let mut pending_chains: Vec<u64> = Vec::new();
     let end = segment::scan(file, key, |found| {
@@ -99,10 +102,13 @@ pub(crate) fn collect(
         if !understood {
             damage.push((offset, "a frame does not read"));
         }
+        if kind.is_landmark() {
+            last_landmark = offset;
+        }
         if kind.commits() {
             committed_end = offset.saturating_add(FRAME_HEADER_BYTES).saturating_add(length.into());
         }
     })?;
     let index = Arc::new(index);
-    Ok(Collected { index, committed_end, end, batches, sealed, last_id, damage, bad_bodies })
+    Ok(Collected { index, committed_end, last_landmark, end, batches, sealed, last_id, damage, bad_bodies })
 }

@@ -1,6 +1,6 @@
 //! The only file operations of the log, as a trait.
 //!
-//! [`OsFs`] does them on the machine. [`SimFs`](sim::SimFs) does them in memory, keeps what was not synced apart and at
+//! [`OsFs`] does them on the machine. [`SimFs`] does them in memory, keeps what was not synced apart and at
 //! a simulated power cut drops, tears and reorders it. Every sync names its [`SyncSite`], so a test can leave out one
 //! kind of sync and show that a power cut then loses something (`architecture.md`, "Durability").
 
@@ -9,10 +9,11 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-pub mod os;
-pub mod sim;
+mod os;
+mod sim;
 
 pub use os::OsFs;
+pub use sim::SimFs;
 
 /// A directory tree that the log lives in.
 pub trait Fs: Debug + Send + Sync {

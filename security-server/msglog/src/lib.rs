@@ -12,6 +12,7 @@ mod commit;
 mod committer;
 mod error;
 pub mod fs;
+mod fsck;
 mod index;
 mod layout;
 mod log;
@@ -28,6 +29,7 @@ mod tail;
 pub use append::{Committed, Draft};
 pub use body::{BodyReader, BodySource, BodyStream};
 pub use error::LogError;
+pub use fsck::{FsckReport, fsck};
 pub use log::{LogConfig, MessageLog, Stats};
 pub use read::Query;
 pub use record::{

@@ -5,7 +5,7 @@
 //! it cannot vanish later.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,14 +76,17 @@ pub(crate) fn recover(config: LogConfig, fs: Arc<dyn Fs>) -> Result<Recovered, L
     let lock = prepare(&layout, fs.as_ref())?;
     let mut recovery = Recovery::new(&config, fs.as_ref(), &layout);
     let numbers = recovery.list()?;
+    let mut before = None;
     for number in &numbers {
-        let last = numbers.last() == Some(number);
-        if last {
+        recovery.check_gap(before.replace(*number), *number);
+        if numbers.last() == Some(number) {
             recovery.last(*number)?;
         } else {
             recovery.sealed(*number)?;
         }
     }
+    // A record that does not read has taken a number that is not known now.
+    let skipped = if recovery.report.damage.is_empty() { 0 } else { NUMBERS_OF_A_SEGMENT };
     let next_body = recovery.bodies()?;
     recovery.check_bad_bodies();
     let Recovery { mut state, sets, mut report, tail, rebuilt, last_id, redo, .. } = recovery;
@@ -100,7 +103,7 @@ pub(crate) fn recover(config: LogConfig, fs: Arc<dyn Fs>) -> Result<Recovered, L
     for id in redo {
         redo_drop(&store, RecordId::new(id))?;
     }
-    Ok(Recovered { store, tail, next_id: last_id.saturating_add(1), report })
+    Ok(Recovered { store, tail, next_id: last_id.saturating_add(1).saturating_add(skipped), report })
 }
 
 /// Makes and locks the directories, and makes their names durable: also those that a process left that ended before it
@@ -171,6 +174,14 @@ impl<'a> Recovery<'a> {
         Ok(numbers.into_iter().collect())
     }
 
+    /// Old segments may have been taken away with all they hold, but none from the middle.
+    fn check_gap(&mut self, before: Option<u64>, number: u64) {
+        let expected = before.map(|it| it.saturating_add(1)).unwrap_or(number);
+        if expected != number {
+            self.report.damage.push(Damage::new(&self.layout.segment(expected), 0, "a segment is missing"));
+        }
+    }
+
     /// A segment that has a successor: its index is enough if it is there, else it is read and its index made again.
     fn sealed(&mut self, number: u64) -> Result<(), LogError> {
         let path = self.layout.segment(number);
@@ -197,9 +208,11 @@ impl<'a> Recovery<'a> {
         let collected = self.collect(file.as_ref(), &path, header)?;
         if collected.sealed.is_none() {
             self.report.damage.push(Damage::new(&path, collected.committed_end, "the end of the segment is missing"));
+        } else if collected.damage.is_empty() {
+            // A damaged segment gets no index, so that each start tells of it.
+            let index = Arc::clone(&collected.index);
+            self.rebuilt.push(Chore::WriteIndex { key: header.key, length, index });
         }
-        let index = Arc::clone(&collected.index);
-        self.rebuilt.push(Chore::WriteIndex { key: header.key, length, index });
         self.add_collected(header, file, &path, collected);
         Ok(())
     }
@@ -242,12 +255,13 @@ impl<'a> Recovery<'a> {
                 let _ = file.allocate(self.config.segment_bytes);
             }
         }
+        rewrite(file.as_ref(), collected.last_landmark, end).map_err(failed("write"))?;
         file.sync_data(SyncSite::RecoveredTail).map_err(failed("sync"))?;
         self.tail = Tail::Wanted(number.saturating_add(1));
         if whole && collected.sealed.is_none() {
             let (key, file, path, batches) = (header.key, Arc::clone(&file), path.clone(), collected.batches);
             self.tail = Tail::Open(Writer { key, file, path, end, batches });
-        } else {
+        } else if whole {
             let length = file.length().map_err(failed("read"))?;
             let index = Arc::clone(&collected.index);
             self.rebuilt.push(Chore::WriteIndex { key: header.key, length, index });
@@ -302,14 +316,17 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// Removes body files that no record names, misses those that one does, and tells the next free number.
+    /// Removes body files that no record names, misses those that one does, and tells the next free number. Where a
+    /// record may be unreadable nothing is removed: the file may be its.
     fn bodies(&mut self) -> Result<u64, LogError> {
         let dir = self.layout.bodies();
         let names = self.fs.list(dir).map_err(LogError::at("list", dir))?;
         let mut present = Runs::default();
         names.iter().filter_map(|name| Layout::parse_body(name)).for_each(|number| present.insert(number));
+        let all_known = self.report.damage.is_empty();
         let Sets { bodies, dropped_bodies, .. } = &self.sets;
-        for number in present.iter().filter(|it| !bodies.contains(*it) || dropped_bodies.contains(*it)) {
+        let unnamed = |it: &u64| dropped_bodies.contains(*it) || (all_known && !bodies.contains(*it));
+        for number in present.iter().filter(unnamed) {
             let path = self.layout.body(number);
             self.fs.remove(&path).map_err(LogError::at("remove", &path))?;
             self.report.orphan_bodies = self.report.orphan_bodies.saturating_add(1);
@@ -328,6 +345,17 @@ impl<'a> Recovery<'a> {
             }
         }
     }
+}
+
+/// Writes the last batch again as it is. If its sync failed under a process that then died, the system takes it for
+/// written, shows it to us, and would not write it at the next sync.
+fn rewrite(file: &dyn FsFile, mut from: u64, end: u64) -> std::io::Result<()> {
+    while from < end {
+        let bytes = fs::read_bytes_at(file, from, narrow(end.saturating_sub(from).min(1 << 20)))?;
+        file.write_at(from, &mut [IoSlice::new(&bytes)])?;
+        from = from.saturating_add(crate::num::wide(bytes.len()));
+    }
+    Ok(())
 }
 
 /// Overwrites again what was dropped in the segment that was active: perhaps there was no time for it.
@@ -351,7 +379,7 @@ pub(crate) fn read_header(file: &dyn FsFile, path: &Path, length: u64) -> Result
 }
 
 /// Whether nothing but zeros follows the header.
-fn is_empty(file: &dyn FsFile, length: u64) -> std::io::Result<bool> {
+pub(crate) fn is_empty(file: &dyn FsFile, length: u64) -> std::io::Result<bool> {
     let mut at = HEADER_BYTES;
     while at < length {
         let bytes = fs::read_bytes_at(file, at, narrow(length.saturating_sub(at).min(1 << 20)))?;
@@ -362,3 +390,6 @@ fn is_empty(file: &dyn FsFile, length: u64) -> std::io::Result<bool> {
     }
     Ok(true)
 }
+
+/// More than the records that fit a segment.
+const NUMBERS_OF_A_SEGMENT: u64 = 1 << 20;

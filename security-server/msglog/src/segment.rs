@@ -91,7 +91,7 @@ impl FrameKind {
     }
 
     /// Whether everything before it was synced when it was written.
-    fn is_landmark(self) -> bool {
+    pub(crate) fn is_landmark(self) -> bool {
         matches!(self, Self::Batch | Self::Seal)
     }
 

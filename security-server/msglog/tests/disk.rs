@@ -1,5 +1,7 @@
 //! The log on the machine's own file system.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
 mod support;
 
 use bytes::Bytes;

@@ -20,7 +20,6 @@ pub(crate) struct SealedIndex {
     pub(crate) key: SegmentKey,
     /// Length of the segment it was made from.
     pub(crate) segment_length: u64,
-    pub(crate) first_id: u64,
     pub(crate) last_id: u64,
     pub(crate) stamps: Vec<StampAt>,
     count: u64,
@@ -116,7 +115,7 @@ impl SealedIndex {
         let mut fields = Reader::new(body.get(12..)?);
         let data_crc = fields.u32()?;
         let key = SegmentKey { number: fields.u64()?, salt: fields.u64()? };
-        let (segment_length, first_id, last_id) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (segment_length, _first_id, last_id) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (count, filter_blocks) = (fields.u64()?, fields.u64()?);
         let (min_time_ms, max_time_ms) = (fields.i64()?, fields.i64()?);
         let stamp_count = fields.u32()?;
@@ -148,7 +147,6 @@ impl SealedIndex {
         let index = Self {
             key,
             segment_length,
-            first_id,
             last_id,
             stamps,
             count,

@@ -1,6 +1,6 @@
 //! What the tests of the log have in common.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part of it")]
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
 use std::io::Read;
 
