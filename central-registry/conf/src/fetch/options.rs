@@ -22,7 +22,7 @@ pub enum PrivatePart {
     Required,
 }
 
-/// How a [`Fetcher`] behaves.
+/// How a [`Fetcher`](super::Fetcher) behaves.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FetchOptions {
