@@ -1,5 +1,6 @@
 //! Reading a schema-ordered document: a cursor over the child elements of an element.
 
+use jibek_protocol::xml::{XmlBudget, check};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::part::PartError;
@@ -7,8 +8,11 @@ use crate::part::PartError;
 pub(crate) const XROAD_NS: &str = "http://x-road.eu/xsd/xroad.xsd";
 pub(crate) const IDENTIFIERS_NS: &str = "http://x-road.eu/xsd/identifiers";
 
-/// Parses a document without DOCTYPE whose root is `{xroad.xsd}name`.
+/// Parses a document without DOCTYPE, within the protocol's budgets of nesting, attributes and namespaces.
 pub(crate) fn parse(text: &str) -> Result<Document<'_>, PartError> {
+    check(text.as_bytes(), &XmlBudget::default()).map_err(|source| PartError::Malformed {
+        source: source.into(),
+    })?;
     let options = ParsingOptions {
         allow_dtd: false,
         nodes_limit: NODES_MAX,

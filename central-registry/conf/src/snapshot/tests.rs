@@ -207,3 +207,25 @@ fn defects_are_refused_or_left_out() {
     }
     assert!(read(text.replace("</ns4:conf>", "<anything xmlns='urn:x'/></ns4:conf>")).is_ok());
 }
+
+#[test]
+fn deep_and_wide_documents_do_no_harm() {
+    let head = "<a:conf xmlns:a=\"http://x-road.eu/xsd/xroad.xsd\">";
+    let deep = "<b>".repeat(300_000);
+    let wide = format!(
+        "<b {}/>",
+        (0..100_000)
+            .map(|at| format!("c{at}='' "))
+            .collect::<String>()
+    );
+    let prefixes = format!(
+        "<b {}/>",
+        (0..100_000)
+            .map(|at| format!("xmlns:c{at}='urn:{at}' "))
+            .collect::<String>()
+    );
+    for body in [deep, wide, prefixes] {
+        let document = format!("{head}{body}</a:conf>");
+        assert!(part::parse_shared(document.as_bytes(), 6).is_err());
+    }
+}
