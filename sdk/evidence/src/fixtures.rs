@@ -10,7 +10,7 @@ pub(crate) fn read(test: &str, path: &str) -> Option<Vec<u8>> {
     );
     if !root.is_dir() {
         assert!(
-            std::env::var_os("CI").is_none(),
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "no fixtures at {}",
             root.display()
         );

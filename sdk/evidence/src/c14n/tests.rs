@@ -67,7 +67,7 @@ fn documents_equal_libxml2_s() {
         "<n1:a xmlns:n1=\"urn:u\"><n2:b xmlns:n2=\"urn:u\" n1:x=\"1\" n2:y=\"2\"/></n1:a>"
             .to_owned(),
     ];
-    for xml in fixed.into_iter().chain((0..200).map(random)) {
+    for xml in fixed.into_iter().chain((0..60).map(random)) {
         let without_comments = xml.replace("<!-- gone -->", "");
         for (flag, how) in [
             ("--c14n", Canonicalization::Inclusive),
@@ -79,7 +79,10 @@ fn documents_equal_libxml2_s() {
                 .stdout(Stdio::piped())
                 .spawn()
             else {
-                assert!(std::env::var_os("CI").is_none(), "no xmllint");
+                assert!(
+                    std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                    "no xmllint"
+                );
                 println!("SKIPPED documents_equal_libxml2_s: no xmllint");
                 return;
             };

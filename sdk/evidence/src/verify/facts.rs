@@ -81,8 +81,10 @@ impl MessageFacts {
     }
 
     fn soap(message: &Bytes) -> Result<Self, Unread> {
-        let scanned = soap::scan(message, &Limits::default())
-            .map_err(|error| unread(error.code(), &error))?;
+        let mut limits = Limits::default();
+        // it was carried and signed once: size is no reason to refuse it now
+        limits.soap_part_bytes = usize::MAX;
+        let scanned = soap::scan(message, &limits).map_err(|error| unread(error.code(), &error))?;
         let header = scanned.header().ok_or_else(|| Unread {
             code: "missing_header".to_owned(),
             reason: "the message has no X-Road header".to_owned(),
