@@ -243,7 +243,7 @@ async fn an_expired_publication_is_refused_and_recovers() {
     );
     assert!(snapshot.check_valid(late).is_err());
     world.clock.set(late);
-    for _ in 0..500 {
+    for _ in 0..3000 {
         if let Ok(snapshot) = fetcher.refresh(late).await {
             snapshot.check_valid(late).unwrap();
             stop.send(()).unwrap();

@@ -106,7 +106,7 @@ impl World {
     pub(crate) fn fetcher(&self, anchor: Anchor) -> Fetcher {
         let mut options = FetchOptions::default();
         options.https = HttpsUse::Never;
-        options.connect_timeout = Duration::from_secs(2);
+        options.connect_timeout = Duration::from_secs(5);
         Fetcher::new(
             anchor,
             ConfDir::new(self.folder.path().join("globalconf")),
@@ -128,7 +128,7 @@ impl Running {
 
     /// Waits until the registry has published at the clock's present time.
     pub(crate) async fn published_at(&self, moment: OffsetDateTime) {
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if self.handle.status().published_at == moment {
                 return;
             }

@@ -216,9 +216,9 @@ impl Country {
         };
         let options = FetchOptions {
             // The addresses that these configurations name do not exist here: they fail at once or by these deadlines.
-            connect_timeout: Duration::from_millis(300),
-            read_timeout: Duration::from_millis(300),
-            total_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(1),
+            read_timeout: Duration::from_secs(2),
+            total_timeout: Duration::from_secs(10),
             https: HttpsUse::Never,
             ..FetchOptions::default()
         };
