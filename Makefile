@@ -21,7 +21,7 @@ help: ## Say what there is
 demo: ## A whole country on this machine: four agencies, three servers, evidence, proof
 	@.ci/need build
 	$(CARGO) build --release --locked --bins
-	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-sandbox -- demo --state "$(STATE)" $(if $(filter-out 0,$(ONCE)),--once)
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-sandbox -- --state "$(STATE)" $(if $(filter-out 0,$(ONCE)),--once)
 
 test: ## Every test; the last line is the sum
 	@.ci/need test

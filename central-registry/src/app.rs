@@ -158,6 +158,15 @@ impl Registry {
         })
     }
 
+    /// What servers of this instance are given: the anchor as it is published now. The configured address must name its
+    /// port.
+    ///
+    /// # Errors
+    /// [`OpenError`] when no anchor can be made.
+    pub fn internal_anchor(&self) -> Result<Anchor, OpenError> {
+        Ok(anchors(&self.config, &self.keys, self.clock.now())?.internal)
+    }
+
     /// Binds the configured address and makes the first publication.
     ///
     /// # Errors

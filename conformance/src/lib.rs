@@ -1,3 +1,11 @@
-//! Proof that the rest works: the World harness, the sandbox, the suite.
+//! Proof that the rest works: a country to run tests in, the sandbox, the suite.
 
 pub mod agencies;
+pub mod country;
+pub mod demo;
+pub mod http;
+pub mod load;
+pub mod peer;
+pub mod processes;
+pub mod system;
+pub mod world;

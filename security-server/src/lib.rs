@@ -12,6 +12,7 @@
 //! relayed while they are hashed and spooled, and nobody may act on a message before its signature has come.
 
 pub mod admin;
+pub mod app;
 pub mod asic;
 pub mod body;
 pub mod cli;
@@ -30,5 +31,16 @@ pub mod store;
 pub mod timestamper;
 pub mod tls;
 
+mod consumer;
+mod context;
+mod edge;
+mod exchange;
+mod fault;
+mod message;
+mod provider;
+mod readiness;
+mod sealer;
+mod spool;
 #[cfg(test)]
 mod testing;
+mod transport;

@@ -21,6 +21,17 @@ pub struct Version {
 #[non_exhaustive]
 pub struct VersionError;
 
+impl std::fmt::Display for Version {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [major, minor, patch] = self.numbers;
+        write!(formatter, "{major}.{minor}.{patch}")?;
+        if self.pre_release.is_empty() {
+            return Ok(());
+        }
+        write!(formatter, "-{}", self.pre_release.join("."))
+    }
+}
+
 impl Version {
     /// Reads a version: three numbers, an optional leading `v`, an optional pre-release and optional build metadata.
     ///

@@ -1,0 +1,508 @@
+//! A security server made by hand, for what ours would never send.
+//!
+//! It has real keys, certificates and OCSP answers, and is registered like any other server; what it writes on 5500 is
+//! a test's business, byte by byte.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jibek_certs::{Certificate, DigestAlgorithm, digest::digest};
+use jibek_evidence::seal::{self, PartDigests, Sealed, SealingIdentity};
+use jibek_protocol::{
+    header as names, id::ServerId, message::RestRequestBlock, multipart::MultipartWriter,
+};
+use jibek_server::keys::{AuthKey, KeyRing, Pin as TokenPin, SignKey, Token};
+use openssl::{
+    pkey::PKey,
+    ssl::{SslAcceptor, SslConnector, SslMethod, SslVerifyMode, SslVersion},
+    x509::X509,
+};
+use time::OffsetDateTime;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_openssl::SslStream;
+
+use crate::{country::PIN, http::Http, world::World};
+
+/// The longest wait of a hand-made peer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How it speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// As an X-Road 7 server with its default settings: TLS 1.2, CBC.
+    Legacy,
+    /// TLS 1.3.
+    Modern,
+}
+
+/// A server made by hand.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its authentication key and certificate.
+    pub auth: Arc<AuthKey>,
+    /// The sign key of its owner.
+    pub sign: Arc<SignKey>,
+    /// OCSP answers for its authentication chain, leaf first.
+    pub auth_ocsp: Vec<Bytes>,
+    /// OCSP answers for its sign chain, leaf first.
+    pub sign_ocsp: Vec<Bytes>,
+}
+
+impl Peer {
+    /// Takes the place of a server of the plan that the world did not start.
+    ///
+    /// # Panics
+    ///
+    /// When its keys cannot be opened or the OCSP responder does not answer.
+    pub async fn of(world: &World, server: &ServerId) -> Self {
+        match Self::try_of(world, server).await {
+            Ok(peer) => peer,
+            #[expect(clippy::panic, reason = "a test fails here")]
+            Err(error) => panic!("no hand-made peer: {error}"),
+        }
+    }
+
+    async fn try_of(world: &World, server: &ServerId) -> Result<Self, Box<dyn std::error::Error>> {
+        let prepared = world.running.prepared();
+        let planned = prepared
+            .plan()
+            .servers
+            .iter()
+            .find(|planned| planned.id == *server)
+            .ok_or("the server is not in the plan")?;
+        let dir = prepared.server_dir(planned).join("state").join("token");
+        let token = Token::open(&dir, &TokenPin::new(PIN)?)?;
+        let ring = KeyRing::new(token, server.clone());
+        let snapshot = world.running.server(0).inside.configuration();
+        ring.refresh(&snapshot, world.now());
+        let keys = ring.current();
+        let auth = Arc::clone(keys.auth().ok_or("it has no authentication key")?);
+        let sign = Arc::clone(
+            keys.sign_for(server.owner())
+                .ok_or("its owner has no sign key")?,
+        );
+        let auth_ocsp = ocsp_chain(world, auth.certificate(), auth.chain()).await?;
+        let sign_ocsp = ocsp_chain(world, sign.certificate(), sign.chain()).await?;
+        Ok(Self {
+            auth,
+            sign,
+            auth_ocsp,
+            sign_ocsp,
+        })
+    }
+
+    /// Signs a message with its parts as a server would.
+    ///
+    /// # Panics
+    ///
+    /// When signing fails.
+    #[must_use]
+    pub fn seal(&self, parts: PartDigests, now: OffsetDateTime) -> Sealed {
+        let identity = SealingIdentity::new(
+            self.sign.certificate().clone(),
+            self.sign.chain().to_vec(),
+            self.sign_ocsp.clone(),
+            self.sign.signer(),
+        );
+        let sealed = identity
+            .map_err(|error| error.to_string())
+            .and_then(|identity| {
+                seal::seal(&identity, &[parts], now).map_err(|error| error.to_string())
+            })
+            .and_then(|mut sealed| sealed.pop().ok_or_else(|| "nothing was signed".to_owned()));
+        match sealed {
+            Ok(sealed) => sealed,
+            #[expect(clippy::panic, reason = "a test fails here")]
+            Err(error) => panic!("not signed: {error}"),
+        }
+    }
+
+    /// A REST request as it should be, for a test to spoil.
+    ///
+    /// # Panics
+    ///
+    /// When the path or headers make no request.
+    #[must_use]
+    pub fn rest(
+        &self,
+        client: &str,
+        method: &str,
+        path: &str,
+        body: Option<Bytes>,
+        now: OffsetDateTime,
+    ) -> Message {
+        let request_id = "7b1c2a44-5a3d-4c37-9d5f-0d1c4a6f3e21";
+        let block = RestRequestBlock::seal(
+            method,
+            path,
+            [(b"x-road-client".as_slice(), client.as_bytes())],
+            request_id,
+            || "hand-made".to_owned(),
+        );
+        let block = match block {
+            Ok(block) => block.bytes().clone(),
+            #[expect(clippy::panic, reason = "a test fails here")]
+            Err(error) => panic!("no request: {error}"),
+        };
+        let mut message = Message::new();
+        message.header("x-road-message-type", "REST");
+        message.header(names::X_HASH_ALGORITHM, "SHA-512");
+        message.header(names::X_ORIGINAL_CONTENT_TYPE, "");
+        message.header(names::X_ROAD_REQUEST_ID, request_id);
+        message.header(names::X_PROXY_VERSION, "7.8.0");
+        for ocsp in &self.auth_ocsp {
+            message.part(names::OCSP_RESPONSE, ocsp.clone());
+        }
+        let digests = PartDigests {
+            message: digest(DigestAlgorithm::Sha512, &block),
+            attachments: body
+                .iter()
+                .map(|body| digest(DigestAlgorithm::Sha512, body))
+                .collect(),
+        };
+        message.part(names::REST_REQUEST, block);
+        if let Some(body) = body {
+            message.part(names::REST_BODY, body);
+        }
+        message.sealed(&self.seal(digests, now));
+        message
+    }
+
+    /// Opens a TLS connection to a server.
+    ///
+    /// # Errors
+    ///
+    /// What the handshake said.
+    pub async fn connect(
+        &self,
+        to: SocketAddr,
+        tls: Tls,
+    ) -> Result<SslStream<TcpStream>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+        builder.set_verify(SslVerifyMode::NONE);
+        let key = self.auth.key().to_pkcs8_der();
+        builder.set_private_key(&*PKey::private_key_from_der(&key)?)?;
+        let leaf = X509::from_der(self.auth.certificate().der())?;
+        builder.set_certificate(&leaf)?;
+        for certificate in self.auth.chain() {
+            builder.add_extra_chain_cert(X509::from_der(certificate.der())?)?;
+        }
+        if tls == Tls::Legacy {
+            builder.set_max_proto_version(Some(SslVersion::TLS1_2))?;
+            builder.set_cipher_list(LEGACY_SUITES)?;
+        }
+        let tcp = timeout(PATIENCE, TcpStream::connect(to)).await??;
+        let mut configuration = builder.build().configure()?;
+        configuration.set_verify_hostname(false);
+        let mut stream = SslStream::new(configuration.into_ssl("peer")?, tcp)?;
+        timeout(PATIENCE, Pin::new(&mut stream).connect()).await??;
+        Ok(stream)
+    }
+
+    /// Sends a message over a connection of its own and reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// When the connection cannot be opened or breaks before the answer.
+    pub async fn call(
+        &self,
+        to: SocketAddr,
+        tls: Tls,
+        message: &Message,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+        let mut stream = self.connect(to, tls).await?;
+        // An early fault may come while we write; what was read of it counts.
+        let written = stream.write_all(&message.to_http()).await;
+        let read = timeout(PATIENCE, read_answer(&mut stream)).await?;
+        match (read, written) {
+            (Ok(answer), _) => Ok(answer),
+            (Err(error), Ok(())) => Err(error.into()),
+            (Err(read), Err(write)) => Err(format!("write: {write}; read: {read}").into()),
+        }
+    }
+
+    /// Listens on 5500 with the keys of this server, and on 5577 with its OCSP answers.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on.
+    pub async fn listen(
+        &self,
+        address: SocketAddr,
+        ocsp: SocketAddr,
+    ) -> Result<Listening, Box<dyn std::error::Error + Send + Sync>> {
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+        let key = self.auth.key().to_pkcs8_der();
+        builder.set_private_key(&*PKey::private_key_from_der(&key)?)?;
+        let leaf = X509::from_der(self.auth.certificate().der())?;
+        builder.set_certificate(&leaf)?;
+        for certificate in self.auth.chain() {
+            builder.add_extra_chain_cert(X509::from_der(certificate.der())?)?;
+        }
+        builder.set_verify_callback(
+            SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
+            |_, _| true,
+        );
+        builder.set_session_id_context(b"hand-made")?;
+        let listener = TcpListener::bind(address).await?;
+        let responder = TcpListener::bind(ocsp).await?;
+        let parts = self.auth_ocsp.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = responder.accept().await {
+                let parts = parts.clone();
+                tokio::spawn(async move {
+                    let _ = answer_ocsp(&mut stream, &parts).await;
+                });
+            }
+        });
+        Ok(Listening {
+            listener,
+            acceptor: builder.build(),
+            responder: task,
+        })
+    }
+}
+
+/// The suites of an X-Road 7 server.
+pub const LEGACY_SUITES: &str =
+    "ECDHE-RSA-AES256-SHA384:DHE-RSA-AES256-SHA256:ECDHE-ECDSA-AES256-SHA384";
+
+/// A hand-made server that listens.
+pub struct Listening {
+    listener: TcpListener,
+    acceptor: SslAcceptor,
+    responder: tokio::task::JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Listening")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// Takes one connection.
+    ///
+    /// # Errors
+    ///
+    /// What the handshake said.
+    pub async fn accept(
+        &self,
+    ) -> Result<SslStream<TcpStream>, Box<dyn std::error::Error + Send + Sync>> {
+        let (tcp, _) = timeout(PATIENCE, self.listener.accept()).await??;
+        let ssl = openssl::ssl::Ssl::new(self.acceptor.context())?;
+        let mut stream = SslStream::new(ssl, tcp)?;
+        timeout(PATIENCE, Pin::new(&mut stream).accept()).await??;
+        Ok(stream)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.responder.abort();
+    }
+}
+
+async fn answer_ocsp(stream: &mut TcpStream, parts: &[Bytes]) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.ends_with(b"\r\n\r\n") {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        request.extend(buffer.iter().take(read));
+    }
+    // As many as certificates were asked for: the peer knows its chain.
+    let line = String::from_utf8_lossy(&request).into_owned();
+    let asked = line.matches("cert=").count().max(1);
+    let mut body = Vec::new();
+    for part in parts.iter().take(asked) {
+        body.extend_from_slice(b"--b\r\nContent-Type: application/ocsp-response\r\n\r\n");
+        body.extend_from_slice(part);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--b--\r\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: multipart/related; type=\"application/ocsp-response\"; boundary=b\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body).await
+}
+
+async fn ocsp_chain(
+    world: &World,
+    leaf: &Certificate,
+    chain: &[Certificate],
+) -> Result<Vec<Bytes>, Box<dyn std::error::Error>> {
+    let pki = world.running.prepared().pki();
+    let root = pki.root_ca();
+    let url = format!("http://{}/ocsp", world.running.prepared().plan().net.pki());
+    let mut all = vec![leaf];
+    all.extend(chain);
+    let mut responses = Vec::new();
+    for (index, certificate) in all.iter().enumerate() {
+        let issuer = all.get(index + 1).copied().unwrap_or(root);
+        let request = http::Request::post(&url)
+            .header("Content-Type", "application/ocsp-request")
+            .body(http_body_util::Full::from(jibek_certs::ocsp::request_der(
+                certificate,
+                issuer,
+            )))?;
+        let answer = Http::default().send(request).await?;
+        responses.push(answer.into_body());
+    }
+    Ok(responses)
+}
+
+/// A transport message, for a test to spoil.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// HTTP headers, without `Content-Type` and framing.
+    pub headers: Vec<(String, String)>,
+    /// Parts: content type and bytes.
+    pub parts: Vec<(String, Bytes)>,
+    /// Whether the closing boundary is written.
+    pub closed: bool,
+}
+
+impl Message {
+    fn new() -> Self {
+        Self {
+            headers: Vec::new(),
+            parts: Vec::new(),
+            closed: true,
+        }
+    }
+
+    fn header(&mut self, name: &str, value: &str) {
+        self.headers.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn part(&mut self, content_type: &str, bytes: Bytes) {
+        self.parts.push((content_type.to_owned(), bytes));
+    }
+
+    /// Replaces the signature and its hash chain.
+    pub fn sealed(&mut self, sealed: &Sealed) {
+        let signature_parts = [
+            names::HASH_CHAIN_RESULT,
+            names::HASH_CHAIN,
+            names::SIGNATURE,
+        ];
+        self.parts
+            .retain(|(content_type, _)| !signature_parts.contains(&content_type.as_str()));
+        if let Some(result) = &sealed.hash_chain_result {
+            self.part(names::HASH_CHAIN_RESULT, result.clone());
+        }
+        if let Some(chain) = &sealed.hash_chain {
+            self.part(names::HASH_CHAIN, chain.clone());
+        }
+        self.part(names::SIGNATURE, sealed.signature.clone());
+    }
+
+    /// The part with this content type.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn part_mut(&mut self, content_type: &str) -> &mut Bytes {
+        match self
+            .parts
+            .iter_mut()
+            .find(|(found, _)| found == content_type)
+        {
+            Some((_, bytes)) => bytes,
+            #[expect(clippy::panic, reason = "a test fails here")]
+            None => panic!("no part {content_type}"),
+        }
+    }
+
+    /// The multipart body.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let mut writer = MultipartWriter::new("xtophandmadehandmadehandmadehandma");
+        let mut body = Vec::new();
+        for (content_type, bytes) in &self.parts {
+            body.extend_from_slice(&writer.part(content_type, []));
+            body.extend_from_slice(bytes);
+        }
+        if self.closed {
+            body.extend_from_slice(&writer.close());
+        }
+        body
+    }
+
+    /// The HTTP head for a body of this length.
+    #[must_use]
+    pub fn head(&self, length: usize) -> String {
+        let mut head = "POST / HTTP/1.1\r\nHost: peer\r\n".to_owned();
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let boundary = "xtophandmadehandmadehandmadehandma";
+        head.push_str(&format!(
+            "Content-Type: multipart/mixed; charset=UTF-8; boundary={boundary}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        ));
+        head
+    }
+
+    /// The whole HTTP request.
+    #[must_use]
+    pub fn to_http(&self) -> Vec<u8> {
+        let body = self.body();
+        let mut all = self.head(body.len()).into_bytes();
+        all.extend_from_slice(&body);
+        all
+    }
+}
+
+/// An HTTP answer as it came, after its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Head and body, as they came; chunked framing is left in.
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// Everything as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The code of the fault in it, if it is one.
+    #[must_use]
+    pub fn fault_code(&self) -> Option<String> {
+        let text = self.text();
+        let (_, rest) = text.split_once("<faultcode>")?;
+        rest.split_once("</faultcode>")
+            .map(|(code, _)| code.to_owned())
+    }
+}
+
+/// Reads to the end of the connection: hand-made requests ask for `Connection: close`.
+async fn read_answer(stream: &mut SslStream<TcpStream>) -> std::io::Result<Answer> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(read) => bytes.extend(buffer.iter().take(read)),
+            Err(error) if bytes.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    if bytes.is_empty() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Answer { bytes })
+}

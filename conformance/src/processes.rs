@@ -1,0 +1,210 @@
+//! The programs of a prepared country as processes of their own, with what they cost.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    country::{Net, PIN, PlannedServer, Prepared},
+    http,
+};
+
+/// A program running as a process of its own. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+}
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Processor time, user and system, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory now, in KiB.
+    pub resident_kib: u64,
+    /// The most it ever was, in KiB.
+    pub peak_kib: u64,
+}
+
+impl Process {
+    /// Starts `program` with its output going to `log`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start(name: &str, program: &Path, arguments: &[&str], log: &Path) -> io::Result<Self> {
+        let output = File::options().create(true).append(true).open(log)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .env("JIBEK_PIN", PIN)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has used so far, from `/proc`.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let id = self.child.id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // After the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 1/100 s.
+        let fields: Vec<_> = stat
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest.split(' ').collect())
+            .unwrap_or_default();
+        let ticks = |index: usize| {
+            fields
+                .get(index)
+                .and_then(|field: &&str| field.parse::<f64>().ok())
+                .unwrap_or(0.0)
+        };
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let kib = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .and_then(|rest| rest.split_whitespace().next())
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(0)
+        };
+        Usage {
+            cpu_seconds: (ticks(11) + ticks(12)) / 100.0,
+            resident_kib: kib("VmRSS:"),
+            peak_kib: kib("VmHWM:"),
+        }
+    }
+
+    /// Kills it without a word, as a power cut would.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone already.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The programs of a country.
+#[derive(Debug)]
+pub struct Programs {
+    dir: PathBuf,
+}
+
+impl Programs {
+    /// The programs that lie in `dir`, where this one was built.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The programs that were built together with this one.
+    ///
+    /// # Errors
+    ///
+    /// When this program cannot tell where it lies.
+    pub fn beside() -> io::Result<Self> {
+        let mut dir = std::env::current_exe()?;
+        dir.pop();
+        // Test programs lie one level deeper.
+        if dir.ends_with("deps") {
+            dir.pop();
+        }
+        Ok(Self { dir })
+    }
+
+    /// Path of a program.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Starts PKI and registry of a prepared country.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be started or does not answer.
+    pub async fn authorities(&self, prepared: &Prepared) -> io::Result<Vec<Process>> {
+        let net = prepared.plan().net;
+        let dir = prepared.dir();
+        let pki = Process::start(
+            "dev-pki",
+            &self.path("jibek-dev-pki"),
+            &[
+                "serve",
+                &dir.join("pki").display().to_string(),
+                "--listen",
+                &net.pki().to_string(),
+            ],
+            &dir.join("dev-pki.log"),
+        )?;
+        let registry = Process::start(
+            "registry",
+            &self.path("jibek-registry"),
+            &[
+                "serve",
+                "--config",
+                &prepared.registry_config().display().to_string(),
+            ],
+            &dir.join("registry.log"),
+        )?;
+        let url = format!("http://{}/internalconf?version=6", net.registry());
+        http::until_ok(&url, Duration::from_secs(20))
+            .await
+            .map_err(io::Error::other)?;
+        Ok(vec![pki, registry])
+    }
+
+    /// Starts one server, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or does not get ready.
+    pub async fn server(
+        &self,
+        prepared: &Prepared,
+        index: usize,
+        server: &PlannedServer,
+    ) -> io::Result<Process> {
+        let dir = prepared.server_dir(server);
+        let process = Process::start(
+            server.id.code(),
+            &self.path("jibek-server"),
+            &[
+                "run",
+                "--config",
+                &dir.join("jibek-server.toml").display().to_string(),
+            ],
+            &dir.join("server.log"),
+        )?;
+        let address = prepared.plan().net.server(index);
+        let url = format!("http://{address}:{}/readyz", Net::ADMIN_PORT);
+        http::until_ok(&url, Duration::from_secs(30))
+            .await
+            .map_err(io::Error::other)?;
+        Ok(process)
+    }
+}

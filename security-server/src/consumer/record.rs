@@ -1,0 +1,140 @@
+//! On disk, with everything that proves it: the request before its signature leaves, the answer before it is told.
+
+use jibek_msglog::{Committed, Direction, LogError, RecordHead, Side};
+use jibek_protocol::message::RestResponseBlock;
+
+use super::{
+    identify::Identified,
+    open::{ReplyMessage, VerifiedReply},
+    seal::{SealedRequest, Sending},
+};
+use crate::{
+    context::Context,
+    provider::{millis, record_parts},
+    spool,
+    timestamper::GateClosed,
+    transport::SignatureParts,
+};
+
+/// A request that is on disk: only now may its signature leave.
+#[derive(Debug)]
+pub(crate) struct RecordedRequest {
+    pub(super) identified: Identified,
+    pub(super) signature: SignatureParts,
+    pub(super) request_hash: String,
+    pub(super) sending: Sending,
+}
+
+/// An answer that is on disk: only now may the consumer see it.
+#[derive(Debug)]
+pub(crate) struct RecordedReply {
+    pub(super) message: ReplyMessage,
+    pub(super) committed: Committed,
+    body_bytes: Option<u64>,
+}
+
+impl RecordedReply {
+    /// Length of the body, in bytes.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        match &self.message {
+            ReplyMessage::Rest(_) => self.body_bytes.unwrap_or(0),
+            ReplyMessage::Soap(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Tells whether there is a body, even an empty one.
+    pub(crate) fn has_body(&self) -> bool {
+        self.body_bytes.is_some()
+    }
+}
+
+/// Why a message was not recorded, so that it must not have an effect.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// Nothing was time-stamped for too long.
+    #[error("messages are refused until they can be time-stamped again: {0}")]
+    Gate(GateClosed),
+    /// The log refused it.
+    #[error("the message could not be recorded: {0}")]
+    Log(LogError),
+}
+
+/// Writes a request to the log.
+pub(crate) async fn request(
+    context: &Context,
+    sealed: SealedRequest,
+) -> Result<RecordedRequest, RecordError> {
+    let now = context.clock.now();
+    context.gate.check(now).map_err(RecordError::Gate)?;
+    let SealedRequest {
+        identified,
+        draft,
+        message_digest,
+        body,
+        signature,
+        sending,
+    } = sealed;
+    let head = head(&identified, now, Direction::Request, None);
+    let message = identified.message.bytes().clone();
+    let parts = record_parts(message, &message_digest, &signature);
+    draft.commit(head, parts).await.map_err(RecordError::Log)?;
+    context.timestamper.recorded();
+    let request_hash = spool::request_hash(&message_digest, body.as_ref().map(|body| &body.digest));
+    Ok(RecordedRequest {
+        identified,
+        signature,
+        request_hash,
+        sending,
+    })
+}
+
+/// Writes an answer to the log.
+pub(crate) async fn reply(
+    context: &Context,
+    verified: VerifiedReply,
+) -> Result<RecordedReply, RecordError> {
+    let now = context.clock.now();
+    context.gate.check(now).map_err(RecordError::Gate)?;
+    let VerifiedReply {
+        identified,
+        draft,
+        message,
+        message_digest,
+        body,
+        signature,
+    } = verified;
+    let status = match &message {
+        ReplyMessage::Rest(block) => Some(RestResponseBlock::status(block)),
+        ReplyMessage::Soap(_) => None,
+    };
+    let head = head(&identified, now, Direction::Response, status);
+    let parts = record_parts(message.bytes().clone(), &message_digest, &signature);
+    let committed = draft.commit(head, parts).await.map_err(RecordError::Log)?;
+    context.timestamper.recorded();
+    Ok(RecordedReply {
+        message,
+        committed,
+        body_bytes: body.map(|body| body.length),
+    })
+}
+
+fn head(
+    identified: &Identified,
+    now: time::OffsetDateTime,
+    direction: Direction,
+    status: Option<u16>,
+) -> RecordHead {
+    let message = &identified.message;
+    RecordHead {
+        time_ms: millis(now),
+        side: Side::Consumer,
+        direction,
+        kind: message.kind(),
+        message_id: message.message_id().to_owned(),
+        request_id: identified.request_id.clone(),
+        client: message.client().clone(),
+        service: message.service().clone(),
+        local_party: message.client().clone(),
+        status,
+    }
+}

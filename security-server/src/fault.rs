@@ -1,0 +1,367 @@
+//! Every error of the path becomes a fault here and nowhere else: code, words, who is to blame.
+//!
+//! Codes are X-Road's (`message-path.md` 2.7), in the spelling of 7.8. A stranger learns the code and one sentence;
+//! the rest stands in this server's log under the fault's detail.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use jibek_protocol::{
+    fault::{
+        Fault,
+        codes::{self, CLIENT, SERVER_CLIENTPROXY, SERVER_SERVERPROXY, compose},
+    },
+    header as names,
+};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use crate::{
+    body,
+    body::Body,
+    consumer, provider,
+    random::Random,
+    sealer::SealError,
+    timestamper::GateClosed,
+    transport::{MessageType, TransportError},
+};
+
+/// A message refused, with what its sender will read.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Our own words.
+    Own {
+        /// Code with all prefixes.
+        code: String,
+        /// What happened, for people.
+        message: String,
+    },
+    /// The words of the peer or the service, which go on unchanged.
+    Foreign(Fault),
+}
+
+impl Refusal {
+    /// An error of the consumer's side.
+    pub(crate) fn consumer(error: &dyn ConsumerError) -> Self {
+        match error.foreign() {
+            Some(fault) => Self::Foreign(fault.clone()),
+            None => Self::Own {
+                code: error.full_code(),
+                message: error.to_string(),
+            },
+        }
+    }
+
+    /// An error of the provider's side.
+    pub(crate) fn provider(error: &dyn ProviderError) -> Self {
+        Self::Own {
+            code: compose(&[SERVER_SERVERPROXY], &error.code()),
+            message: error.to_string(),
+        }
+    }
+
+    /// Something that should not happen.
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::Own {
+            code: compose(&[SERVER_CLIENTPROXY], codes::INTERNAL_ERROR),
+            message: message.to_owned(),
+        }
+    }
+
+    /// Makes the fault, with a fresh id under which the log has the rest.
+    pub(crate) fn into_fault(self, random: &dyn Random) -> Fault {
+        match self {
+            Self::Foreign(fault) => fault,
+            Self::Own { code, message } => Fault::new(code, message, random.uuid().to_string()),
+        }
+    }
+}
+
+/// An error of a step of the consumer's side.
+pub(crate) trait ConsumerError: std::error::Error {
+    /// Code with all prefixes.
+    fn full_code(&self) -> String;
+
+    /// The peer's or the service's own fault, if it is one.
+    fn foreign(&self) -> Option<&Fault> {
+        None
+    }
+}
+
+/// An error of a step of the provider's side.
+pub(crate) trait ProviderError: std::error::Error {
+    /// Code without the side's prefix.
+    fn code(&self) -> String;
+}
+
+fn client(code: &str) -> String {
+    compose(&[CLIENT], code)
+}
+
+fn own(code: &str) -> String {
+    compose(&[SERVER_CLIENTPROXY], code)
+}
+
+fn reading(code: &str) -> String {
+    compose(&["service_failed"], code)
+}
+
+impl ConsumerError for consumer::IdentifyError {
+    fn full_code(&self) -> String {
+        match self {
+            Self::Attachments | Self::ContentType { .. } => client(codes::INVALID_CONTENT_TYPE),
+            Self::Block(error) => own(error.code()),
+            Self::Broken { .. } => own(codes::IO_ERROR),
+            Self::Connection { .. } | Self::NoAuthKey => own(codes::SSL_AUTHENTICATION_FAILED),
+            Self::Fault => client(codes::INVALID_MESSAGE),
+            Self::Method { .. } => client(codes::INVALID_HTTP_METHOD),
+            Self::OutdatedConf(_) => own(codes::GLOBAL_CONF_OUTDATED),
+            Self::Soap(error) => client(error.code()),
+            Self::SoapAction => client(codes::INVALID_SOAP_ACTION),
+            Self::TooLarge { .. } => client(codes::INVALID_SOAP),
+            Self::UnknownMember { .. } => own(codes::UNKNOWN_MEMBER),
+        }
+    }
+}
+
+impl ConsumerError for consumer::ResolveError {
+    fn full_code(&self) -> String {
+        match self {
+            Self::Maintenance { .. } => own(codes::MAINTENANCE_MODE),
+            Self::InvalidSecurityServer { .. } => own(codes::INVALID_SECURITY_SERVER),
+            Self::UnknownInstance { .. } => own(codes::INTERNAL_ERROR),
+            Self::UnknownMember { .. } => own(codes::UNKNOWN_MEMBER),
+        }
+    }
+}
+
+impl ConsumerError for consumer::ConnectError {
+    fn full_code(&self) -> String {
+        own(&self.0.code())
+    }
+}
+
+impl ConsumerError for consumer::SealError {
+    fn full_code(&self) -> String {
+        match self {
+            Self::Broken { .. } | Self::PeerGone => own(codes::IO_ERROR),
+            Self::EarlyAnswer | Self::EarlyFault(_) => own(&reading(codes::INVALID_MESSAGE)),
+            Self::Log(_) => own(codes::LOGGING_FAILED),
+            Self::NoOcsp { .. } => own(codes::CANNOT_CREATE_SIGNATURE),
+            Self::Seal(error) => own(seal_code(error)),
+        }
+    }
+
+    fn foreign(&self) -> Option<&Fault> {
+        match self {
+            Self::EarlyFault(fault) => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+impl ConsumerError for consumer::RecordError {
+    fn full_code(&self) -> String {
+        match self {
+            Self::Gate(closed) => own(&gate_code(closed)),
+            Self::Log(_) => own(codes::LOGGING_FAILED),
+        }
+    }
+}
+
+impl ConsumerError for consumer::OpenError {
+    fn full_code(&self) -> String {
+        match self {
+            Self::Block(error) => own(&reading(error.code())),
+            Self::ContentType { .. } => own(&reading(codes::INVALID_CONTENT_TYPE)),
+            Self::Fault(fault) => fault.code().to_string(),
+            Self::HashAlgorithm { .. } => own(codes::INTERNAL_ERROR),
+            Self::Inconsistent(mismatch) => own(mismatch.code()),
+            Self::Parts(error) => own(&open_code(error)),
+            Self::MissingMessage => own(codes::MISSING_REST),
+            Self::NoAnswer { .. } => own(codes::IO_ERROR),
+            Self::RequestHash => own(codes::INCONSISTENT_RESPONSE),
+            Self::Signature(error) => own(&signature_code(error)),
+            Self::Soap(error) => own(&reading(error.code())),
+            Self::Status { .. } => own(codes::HTTP_ERROR),
+            Self::Transport(error) => own(&reading(transport_code(error))),
+        }
+    }
+
+    fn foreign(&self) -> Option<&Fault> {
+        match self {
+            Self::Fault(fault) => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+impl ProviderError for provider::IdentifyError {
+    fn code(&self) -> String {
+        match self {
+            Self::Method { .. } => codes::INVALID_HTTP_METHOD.to_owned(),
+            Self::OutdatedConf(_) => codes::GLOBAL_CONF_OUTDATED.to_owned(),
+            Self::OldPeer { .. } => codes::CLIENT_PROXY_VERSION_NOT_SUPPORTED.to_owned(),
+            Self::UnreadableVersion { .. } | Self::NoHashAlgorithm | Self::HashAlgorithm { .. } => {
+                codes::INTERNAL_ERROR.to_owned()
+            }
+            Self::SoapAction => codes::INVALID_SOAP_ACTION.to_owned(),
+            Self::ContentType { .. } => reading(codes::INVALID_CONTENT_TYPE),
+        }
+    }
+}
+
+impl ProviderError for provider::AuthorizeError {
+    fn code(&self) -> String {
+        match self {
+            Self::AccessDenied { .. } => codes::ACCESS_DENIED.to_owned(),
+            Self::Block(error) => reading(error.code()),
+            Self::Disabled { .. } => codes::SERVICE_DISABLED.to_owned(),
+            Self::Fault => codes::INVALID_MESSAGE.to_owned(),
+            Self::MissingMessage {
+                kind: MessageType::Rest,
+            } => codes::MISSING_REST.to_owned(),
+            Self::MissingMessage {
+                kind: MessageType::Soap,
+            } => codes::MISSING_SOAP.to_owned(),
+            Self::Peer { .. } => reading(codes::SSL_AUTHENTICATION_FAILED),
+            Self::RequestId => reading(codes::INVALID_MESSAGE),
+            Self::Seal(error) => reading(seal_code(error)),
+            Self::ServiceType { .. } => codes::SERVICE_TYPE.to_owned(),
+            Self::Soap(error) => reading(error.code()),
+            Self::Transport(error) => transport_code(error).to_owned(),
+            Self::UnexpectedPart { .. } => reading(codes::INVALID_CONTENT_TYPE),
+            Self::UnknownMember { .. } => reading(codes::UNKNOWN_MEMBER),
+            Self::UnknownService { .. } => codes::UNKNOWN_SERVICE.to_owned(),
+            Self::WrongServer { .. } => reading(codes::INVALID_SECURITY_SERVER),
+        }
+    }
+}
+
+impl ProviderError for provider::OpenError {
+    fn code(&self) -> String {
+        open_code(self)
+    }
+}
+
+impl ProviderError for provider::RecordError {
+    fn code(&self) -> String {
+        match self {
+            Self::Gate(closed) => gate_code(closed),
+            Self::Log(_) => codes::LOGGING_FAILED.to_owned(),
+        }
+    }
+}
+
+impl ProviderError for provider::DispatchError {
+    fn code(&self) -> String {
+        match self {
+            Self::Call(error) => error.code().to_owned(),
+            Self::ContentType { .. } => reading(codes::INVALID_CONTENT_TYPE),
+            Self::Fault(_) => codes::SERVICE_FAILED.to_owned(),
+            Self::Status { .. } => reading(codes::HTTP_ERROR),
+            Self::Broken { .. } => reading(codes::IO_ERROR),
+            Self::Soap(error) => reading(error.code()),
+            Self::Url { .. } => codes::SERVICE_MALFORMED_URL.to_owned(),
+        }
+    }
+}
+
+impl ProviderError for provider::SealReplyError {
+    fn code(&self) -> String {
+        match self {
+            Self::Block(error) => error.code().to_owned(),
+            Self::Broken { .. } | Self::PeerGone(_) => codes::IO_ERROR.to_owned(),
+            Self::Log(_) => codes::LOGGING_FAILED.to_owned(),
+            Self::Seal(error) => seal_code(error).to_owned(),
+            Self::Soap(error) => reading(error.code()),
+        }
+    }
+}
+
+fn open_code(error: &provider::OpenError) -> String {
+    use provider::OpenError;
+    match error {
+        OpenError::Attachments | OpenError::UnexpectedPart { .. } => {
+            reading(codes::INVALID_CONTENT_TYPE)
+        }
+        OpenError::Fault(_) => codes::INVALID_MESSAGE.to_owned(),
+        OpenError::Log(_) => codes::LOGGING_FAILED.to_owned(),
+        OpenError::MissingSignature => codes::MISSING_SIGNATURE.to_owned(),
+        OpenError::Signature(error) => signature_code(error),
+        OpenError::Transport(TransportError::Truncated) => codes::MISSING_SIGNATURE.to_owned(),
+        OpenError::Transport(error) => transport_code(error).to_owned(),
+    }
+}
+
+fn signature_code(error: &jibek_evidence::open::OpenError) -> String {
+    compose(&[codes::SIGNATURE_VERIFICATION], &error.code())
+}
+
+fn gate_code(closed: &GateClosed) -> String {
+    compose(&[codes::LOGGING_FAILED], closed.code())
+}
+
+fn seal_code(error: &SealError) -> &'static str {
+    match error {
+        SealError::NoKey { .. } | SealError::NoOcsp { .. } => codes::CANNOT_CREATE_SIGNATURE,
+        SealError::Failed { .. } | SealError::Overloaded | SealError::Stopping => {
+            codes::CANNOT_SIGN
+        }
+    }
+}
+
+fn transport_code(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::Broken { .. } | TransportError::Stalled { .. } => codes::IO_ERROR,
+        TransportError::Truncated
+        | TransportError::Multipart(_)
+        | TransportError::PartTooLarge { .. } => codes::MIME_PARSING_FAILED,
+    }
+}
+
+/// A fault as the whole answer of a transport message (`message-path.md` 4.5).
+pub(crate) fn transport_response(fault: &Fault) -> Response<Body> {
+    soap_response(fault)
+}
+
+/// A fault as the answer to an information system.
+pub(crate) fn consumer_response(fault: &Fault, form: consumer::AnswerForm) -> Response<Body> {
+    match form {
+        consumer::AnswerForm::Soap => soap_response(fault),
+        consumer::AnswerForm::Rest(form) => {
+            let mut response = Response::new(body::full(form.render(fault)));
+            *response.status_mut() = StatusCode::from_u16(fault.rest_status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let headers = response.headers_mut();
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(form.content_type()),
+            );
+            if let Ok(code) = HeaderValue::from_str(fault.code().as_str()) {
+                headers.insert(names::X_ROAD_ERROR, code);
+            }
+            response
+        }
+    }
+}
+
+fn soap_response(fault: &Fault) -> Response<Body> {
+    let mut response = Response::new(body::full(fault.to_soap()));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(names::FAULT_CONTENT_TYPE),
+    );
+    headers.insert("soapaction", HeaderValue::from_static(""));
+    response
+}
+
+/// Value of the header `Date`.
+pub(crate) fn http_date(now: OffsetDateTime) -> HeaderValue {
+    const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    now.to_offset(time::UtcOffset::UTC)
+        .format(FORMAT)
+        .ok()
+        .and_then(|text| HeaderValue::from_str(&text).ok())
+        .unwrap_or_else(|| HeaderValue::from_static(""))
+}

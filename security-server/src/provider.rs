@@ -1,0 +1,168 @@
+//! The provider's side: another server calls one of our services.
+//!
+//! `identify` runs once per connection and yields the peer; then each line of [`serve`] and [`answer`] is one step.
+
+mod authorize;
+mod dispatch;
+mod identify;
+mod open;
+mod record;
+mod release;
+mod seal;
+
+pub(crate) use authorize::AuthorizeError;
+pub(crate) use dispatch::DispatchError;
+pub(crate) use identify::{IdentifyError, Peer};
+pub(crate) use open::{OpenError, tail};
+pub(crate) use record::{RecordError, millis, record_parts};
+pub(crate) use seal::SealReplyError;
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming as HttpIncoming;
+use tokio::sync::oneshot;
+
+use crate::{
+    body::Body,
+    context::Context,
+    exchange::Exchange,
+    fault::{self, Refusal},
+    metrics::SideLabel,
+    transport::{Incoming, Outgoing},
+};
+use record::RecordedRequest;
+
+/// Serves one message of a peer.
+pub(crate) async fn handle(
+    context: Arc<Context>,
+    peer: Arc<Peer>,
+    request: Request<HttpIncoming>,
+) -> Response<Body> {
+    let mut exchange = Exchange::start(&context, SideLabel::Provider);
+    let (head, body) = request.into_parts();
+    let refusal = match identify::message(&context, &head) {
+        Err(error) => {
+            tokio::spawn(drain(Arc::clone(&context), body));
+            Refusal::provider(&error)
+        }
+        Ok(head) => match head.reader(&context, body) {
+            Err((error, body)) => {
+                tokio::spawn(drain(Arc::clone(&context), body));
+                Refusal::provider(&error)
+            }
+            Ok(mut parts) => match serve(&context, &peer, &head, &mut parts, &mut exchange).await {
+                Ok(recorded) => return finish(context, recorded, exchange).await,
+                Err(refusal) => {
+                    let limits = &context.config.limits;
+                    tokio::spawn(parts.drain(limits.drain_bytes, limits.drain_time));
+                    refusal
+                }
+            },
+        },
+    };
+    let fault = refusal.into_fault(&*context.random);
+    exchange.refused(&context, &fault);
+    fault::transport_response(&fault)
+}
+
+/// From the header part to the request on disk. Until its end the peer may go away and nothing has happened.
+async fn serve(
+    context: &Context,
+    peer: &Peer,
+    head: &identify::Head,
+    parts: &mut Incoming,
+    exchange: &mut Exchange,
+) -> Result<RecordedRequest, Refusal> {
+    let now = context.clock.now();
+    let conf = context.conf.snapshot(); // one configuration for the whole message
+    let permit = authorize::request(context, head, peer, parts, &conf, now)
+        .await
+        .map_err(|error| Refusal::provider(&error))?;
+    exchange.names(permit.message());
+    let request = open::request(context, permit, parts, &conf, now)
+        .await
+        .map_err(|error| Refusal::provider(&error))?;
+    record::request(context, request)
+        .await
+        .map_err(|error| Refusal::provider(&error))
+}
+
+/// After the request is on disk the work no longer depends on the peer's patience: it goes on in a task of its own.
+async fn finish(
+    context: Arc<Context>,
+    recorded: RecordedRequest,
+    exchange: Exchange,
+) -> Response<Body> {
+    let (head, response) = oneshot::channel();
+    let guard = context.drain.guard();
+    let task_context = Arc::clone(&context);
+    tokio::spawn(async move {
+        answer(task_context, recorded, head, exchange).await;
+        drop(guard);
+    });
+    match response.await {
+        Ok(response) => response,
+        Err(_) => fault::transport_response(
+            &Refusal::internal("the exchange ended without an answer").into_fault(&*context.random),
+        ),
+    }
+}
+
+/// From the request on disk to the signed answer.
+async fn answer(
+    context: Arc<Context>,
+    recorded: RecordedRequest,
+    head: oneshot::Sender<Response<Body>>,
+    exchange: Exchange,
+) {
+    let reply = match dispatch::call(&context, recorded).await {
+        Ok(reply) => reply,
+        Err((DispatchError::Fault(document), _)) => {
+            // The service's own words: they go on as they are, unsigned and unlogged (`message-path.md` 2.6).
+            exchange.answered(&context, 0);
+            release::service_fault(&context, document, head).await;
+            return;
+        }
+        Err((error, message)) => {
+            let fault = Refusal::provider(&error).into_fault(&*context.random);
+            exchange.refused(&context, &fault);
+            release::refusal_before_answer(&context, &message, &fault, head).await;
+            return;
+        }
+    };
+    let (mut outgoing, body) = Outgoing::start(&*context.random);
+    if head
+        .send(release::response_head(&context, &outgoing, &reply, body))
+        .is_err()
+    {
+        tracing::info!("the peer went away before the answer; the request stays recorded");
+    }
+    let outcome = async {
+        let sealed = seal::reply(&context, reply, &mut outgoing)
+            .await
+            .map_err(|error| Refusal::provider(&error))?;
+        record::reply(&context, sealed)
+            .await
+            .map_err(|error| Refusal::provider(&error))
+    };
+    match outcome.await {
+        Ok(recorded) => {
+            let bytes = recorded.body_bytes();
+            match release::reply(recorded, outgoing).await {
+                Ok(()) => exchange.answered(&context, bytes),
+                Err(gone) => exchange.lost(&context, &gone),
+            }
+        }
+        Err(refusal) => {
+            let fault = refusal.into_fault(&*context.random);
+            exchange.refused(&context, &fault);
+            release::refusal(&fault, outgoing).await;
+        }
+    }
+}
+
+async fn drain(context: Arc<Context>, mut body: HttpIncoming) {
+    let limits = &context.config.limits;
+    crate::transport::drain_body(&mut body, limits.drain_bytes, limits.drain_time).await;
+}

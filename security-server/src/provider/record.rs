@@ -1,0 +1,148 @@
+//! On disk, with everything that proves it. Nothing is acted on before.
+
+use jibek_msglog::{Committed, Direction, LogError, RecordHead, RecordParts, Side};
+use jibek_protocol::id::{ClientId, ServiceId};
+
+use super::{authorize::Permit, open::VerifiedRequest, seal::SealedReply};
+use crate::{context::Context, spool, timestamper::GateClosed, transport::SignatureParts};
+
+/// A request that is on disk: only now may the service be called.
+#[derive(Debug)]
+pub(crate) struct RecordedRequest {
+    pub(super) permit: Permit,
+    pub(super) committed: Committed,
+    pub(super) has_body: bool,
+    pub(super) request_hash: String,
+}
+
+/// An answer that is on disk: only now may its signature leave.
+#[derive(Debug)]
+pub(crate) struct RecordedReply {
+    pub(super) signature: SignatureParts,
+    body_bytes: u64,
+}
+
+impl RecordedReply {
+    /// Length of the answer's body, in bytes.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+}
+
+/// Why a message was not recorded, so that it must not have an effect.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// Nothing was time-stamped for too long.
+    #[error("messages are refused until they can be time-stamped again: {0}")]
+    Gate(GateClosed),
+    /// The log refused it.
+    #[error("the message could not be recorded: {0}")]
+    Log(LogError),
+}
+
+/// Writes a request to the log.
+pub(crate) async fn request(
+    context: &Context,
+    request: VerifiedRequest,
+) -> Result<RecordedRequest, RecordError> {
+    let now = context.clock.now();
+    context.gate.check(now).map_err(RecordError::Gate)?;
+    let VerifiedRequest {
+        permit,
+        draft,
+        message_digest,
+        body,
+        signature,
+    } = request;
+    let message = permit.message();
+    let request_hash = spool::request_hash(
+        &message.hashed(&message_digest),
+        body.as_ref().map(|body| &body.digest),
+    );
+    let head = RecordHead {
+        time_ms: millis(now),
+        side: Side::Provider,
+        direction: Direction::Request,
+        kind: message.kind(),
+        message_id: message.message_id().to_owned(),
+        request_id: permit.request_id().to_owned(),
+        client: message.client().clone(),
+        service: message.service().clone(),
+        local_party: message.service().provider().clone(),
+        status: None,
+    };
+    let parts = record_parts(message.bytes().clone(), &message_digest, &signature);
+    let committed = draft.commit(head, parts).await.map_err(RecordError::Log)?;
+    context.timestamper.recorded();
+    Ok(RecordedRequest {
+        has_body: body.is_some(),
+        permit,
+        committed,
+        request_hash,
+    })
+}
+
+/// Writes an answer to the log.
+pub(crate) async fn reply(
+    context: &Context,
+    sealed: SealedReply,
+) -> Result<RecordedReply, RecordError> {
+    let now = context.clock.now();
+    context.gate.check(now).map_err(RecordError::Gate)?;
+    let names = sealed.names;
+    let head = RecordHead {
+        time_ms: millis(now),
+        side: Side::Provider,
+        direction: Direction::Response,
+        kind: names.kind,
+        message_id: names.message_id,
+        request_id: names.request_id,
+        client: names.client,
+        local_party: names.service.provider().clone(),
+        service: names.service,
+        status: names.status,
+    };
+    let parts = record_parts(sealed.message, &sealed.message_digest, &sealed.signature);
+    sealed
+        .draft
+        .commit(head, parts)
+        .await
+        .map_err(RecordError::Log)?;
+    context.timestamper.recorded();
+    Ok(RecordedReply {
+        signature: sealed.signature,
+        body_bytes: sealed.body.map_or(0, |body| body.length),
+    })
+}
+
+/// What a record is found by.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) kind: jibek_msglog::Kind,
+    pub(crate) message_id: String,
+    pub(crate) request_id: String,
+    pub(crate) client: ClientId,
+    pub(crate) service: ServiceId,
+    /// HTTP status of a REST answer.
+    pub(crate) status: Option<u16>,
+}
+
+/// Returns the parts of a record as the log takes them.
+pub(crate) fn record_parts(
+    message: bytes::Bytes,
+    digest: &jibek_certs::digest::Digest,
+    signature: &SignatureParts,
+) -> RecordParts {
+    RecordParts {
+        message,
+        message_sha512: spool::sha512(digest),
+        signature: signature.signature.clone(),
+        hash_chain_result: signature.hash_chain_result.clone(),
+        hash_chain: signature.hash_chain.clone(),
+    }
+}
+
+/// Returns milliseconds since 1970.
+pub(crate) fn millis(time: time::OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,199 @@
+//! The answer: relayed to the peer while it is hashed and spooled, then signed.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming as HttpIncoming;
+use jibek_certs::digest::Digest;
+use jibek_evidence::seal::PartDigests;
+use jibek_msglog::{Draft, LogError};
+use jibek_protocol::{
+    message::{RestBlockError, RestResponseBlock},
+    soap,
+};
+use tokio::time::timeout;
+
+use super::{
+    dispatch::{Answer, Reply},
+    record::Names,
+};
+use crate::{
+    context::Context,
+    message::RequestMessage,
+    sealer::SealError,
+    spool::{self, Spool, Spooled},
+    transport::{Outgoing, PeerGone, SignatureParts, part},
+};
+
+/// An answer that was relayed and signed. Its signature has not left.
+#[derive(Debug)]
+pub(crate) struct SealedReply {
+    pub(super) draft: Draft,
+    pub(super) names: Names,
+    pub(super) message: Bytes,
+    pub(super) message_digest: Digest,
+    pub(super) body: Option<Spooled>,
+    pub(super) signature: SignatureParts,
+}
+
+/// Why an answer was not signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealReplyError {
+    /// The service's headers make no REST block.
+    #[error("the answer of the service makes no REST response: {0}")]
+    Block(RestBlockError),
+    /// The service broke off.
+    #[error("the answer of the service could not be read: {reason}")]
+    Broken {
+        /// What happened.
+        reason: String,
+    },
+    /// The body could not be spooled.
+    #[error("the body could not be written to the message log: {0}")]
+    Log(LogError),
+    /// The peer went away.
+    #[error("{0}")]
+    PeerGone(PeerGone),
+    /// No signature.
+    #[error("the answer could not be signed: {0}")]
+    Seal(SealError),
+    /// No request hash could be put in.
+    #[error("the request hash could not be put into the answer: {0}")]
+    Soap(soap::SoapError),
+}
+
+/// Relays the answer of the service to the peer and signs it.
+pub(crate) async fn reply(
+    context: &Context,
+    reply: Reply,
+    outgoing: &mut Outgoing,
+) -> Result<SealedReply, SealReplyError> {
+    let mut draft = context.log.begin();
+    let Reply { request, answer } = reply;
+    let permit = &request.permit;
+    let (message, status, body) = match (answer, permit.message()) {
+        (Answer::Rest(answer), RequestMessage::Rest(block)) => {
+            let (head, incoming) = answer.into_parts();
+            let status = head.status.as_u16();
+            let reason = head
+                .extensions
+                .get::<hyper::ext::ReasonPhrase>()
+                .and_then(|reason| std::str::from_utf8(reason.as_bytes()).ok())
+                .or(head.status.canonical_reason())
+                .unwrap_or_default();
+            let headers = head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+            let response = RestResponseBlock::seal(
+                status,
+                reason,
+                headers,
+                block,
+                permit.request_id(),
+                &request.request_hash,
+            )
+            .map_err(SealReplyError::Block)?;
+            let message = response.bytes().clone();
+            outgoing
+                .whole_part(part::REST_RESPONSE, message.clone())
+                .await
+                .map_err(SealReplyError::PeerGone)?;
+            let has_entity = block.method().as_str() != "HEAD"
+                && status >= 200
+                && !matches!(status, 204 | 205 | 304);
+            let body = if has_entity {
+                outgoing
+                    .part(part::REST_BODY)
+                    .await
+                    .map_err(SealReplyError::PeerGone)?;
+                Some(relay(context, incoming, &mut draft, outgoing).await?)
+            } else {
+                None
+            };
+            (message, Some(status), body)
+        }
+        (Answer::Soap(envelope), _) => {
+            let message =
+                soap::with_request_hash(&envelope.bytes, &envelope.scanned, &request.request_hash)
+                    .map_err(SealReplyError::Soap)?;
+            outgoing
+                .whole_part(part::SOAP, message.clone())
+                .await
+                .map_err(SealReplyError::PeerGone)?;
+            (message, None, None)
+        }
+        (Answer::Rest(_), RequestMessage::Soap(_)) => {
+            return Err(SealReplyError::Broken {
+                reason: "a SOAP call has a REST answer".to_owned(),
+            });
+        }
+    };
+    let message_digest = spool::digest(&message);
+    let parts = PartDigests {
+        message: message_digest,
+        attachments: body.iter().map(|body| body.digest).collect(),
+    };
+    let provider = permit.message().service().provider().member();
+    let sealed = context
+        .sealer
+        .seal(provider, parts)
+        .await
+        .map_err(SealReplyError::Seal)?;
+    Ok(SealedReply {
+        draft,
+        names: Names {
+            kind: permit.message().kind(),
+            message_id: permit.message().message_id().to_owned(),
+            request_id: permit.request_id().to_owned(),
+            client: permit.message().client().clone(),
+            service: permit.message().service().clone(),
+            status,
+        },
+        message,
+        message_digest,
+        body,
+        signature: SignatureParts {
+            hash_chain_result: sealed.hash_chain_result,
+            hash_chain: sealed.hash_chain,
+            signature: sealed.signature,
+        },
+    })
+}
+
+/// A body byte is read once, hashed, put into the log and written to the next socket by reference.
+async fn relay(
+    context: &Context,
+    mut incoming: HttpIncoming,
+    draft: &mut Draft,
+    outgoing: &mut Outgoing,
+) -> Result<Spooled, SealReplyError> {
+    let idle = context.config.limits.body_stall;
+    let mut spool = Spool::start();
+    loop {
+        let frame = match timeout(idle, incoming.frame()).await {
+            Err(_) => {
+                return Err(SealReplyError::Broken {
+                    reason: format!("nothing came for {} s", idle.as_secs()),
+                });
+            }
+            Ok(None) => return spool.finish(draft).map_err(SealReplyError::Log),
+            Ok(Some(Err(error))) => {
+                return Err(SealReplyError::Broken {
+                    reason: error.to_string(),
+                });
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(chunk) = frame.into_data() else {
+            continue;
+        };
+        spool
+            .push(draft, &chunk)
+            .await
+            .map_err(SealReplyError::Log)?;
+        outgoing
+            .data(chunk)
+            .await
+            .map_err(SealReplyError::PeerGone)?;
+    }
+}

@@ -1,0 +1,222 @@
+//! Reading a transport message part by part.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use hyper::body::Incoming as HttpIncoming;
+use jibek_protocol::{
+    media_type::MediaType,
+    multipart::{MultipartError, MultipartEvent, MultipartReader},
+};
+use tokio::time::timeout;
+
+/// Why a transport message could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// The connection broke or the HTTP framing is wrong.
+    #[error("the connection broke while a message was read: {reason}")]
+    Broken {
+        /// What the HTTP library said.
+        reason: String,
+    },
+    /// The message ended without its closing boundary.
+    #[error("the message ends before its closing boundary")]
+    Truncated,
+    /// The multipart syntax is wrong or a limit was passed.
+    #[error("the message is not the multipart it should be: {0}")]
+    Multipart(MultipartError),
+    /// A part is larger than this server reads into memory.
+    #[error("part {content_type} is larger than {limit_bytes} bytes")]
+    PartTooLarge {
+        /// Media type of the part.
+        content_type: String,
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// Nothing came for too long.
+    #[error("nothing came for {seconds} s")]
+    Stalled {
+        /// How long this server waited, in seconds.
+        seconds: u64,
+    },
+}
+
+/// The head of a part.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Content type as written, empty when there was none.
+    pub(crate) content_type: String,
+}
+
+impl Part {
+    /// Tells whether the part has this media type; parameters and case do not matter.
+    pub(crate) fn is(&self, essence: &str) -> bool {
+        MediaType::parse(&self.content_type).is_ok_and(|media_type| media_type.is(essence))
+    }
+}
+
+/// A transport message being read.
+pub(crate) struct Incoming {
+    body: HttpIncoming,
+    reader: MultipartReader,
+    idle: Duration,
+    ended: bool,
+    body_ended: bool,
+}
+
+impl std::fmt::Debug for Incoming {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Incoming")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Incoming {
+    /// Starts to read `body`; `idle` is the longest wait between two chunks.
+    pub(crate) fn new(body: HttpIncoming, reader: MultipartReader, idle: Duration) -> Self {
+        Self {
+            body,
+            reader,
+            idle,
+            ended: false,
+            body_ended: false,
+        }
+    }
+
+    /// Returns the next part, or `None` after the closing boundary. What was left of the part before is skipped.
+    ///
+    /// Cancel safe: a cancelled call loses no event.
+    pub(crate) async fn next_part(&mut self) -> Result<Option<Part>, TransportError> {
+        loop {
+            match self.event().await? {
+                Some(MultipartEvent::PartStart(headers)) => {
+                    return Ok(Some(Part {
+                        content_type: headers.content_type().unwrap_or_default().to_owned(),
+                    }));
+                }
+                Some(MultipartEvent::End) | None => return Ok(None),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Returns the next chunk of the part, or `None` at its end.
+    ///
+    /// Cancel safe: a cancelled call loses no chunk.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        match self.event().await? {
+            Some(MultipartEvent::Data(chunk)) => Ok(Some(chunk)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the rest of the part into memory.
+    pub(crate) async fn whole(
+        &mut self,
+        part: &Part,
+        limit_bytes: usize,
+    ) -> Result<Bytes, TransportError> {
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        let too_large = || TransportError::PartTooLarge {
+            content_type: part.content_type.clone(),
+            limit_bytes,
+        };
+        if first.len() > limit_bytes {
+            return Err(too_large());
+        }
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
+        let mut all = BytesMut::with_capacity((first.len() + second.len()) * 2);
+        all.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if all.len() + chunk.len() > limit_bytes {
+                return Err(too_large());
+            }
+            all.extend_from_slice(&chunk);
+            next = self.chunk().await?;
+        }
+        Ok(all.freeze())
+    }
+
+    async fn event(&mut self) -> Result<Option<MultipartEvent>, TransportError> {
+        loop {
+            if let Some(event) = self.reader.poll_event() {
+                if matches!(event, MultipartEvent::End) {
+                    self.ended = true;
+                }
+                return Ok(Some(event));
+            }
+            if self.ended || self.body_ended {
+                return Ok(None);
+            }
+            match timeout(self.idle, self.body.frame()).await {
+                Err(_) => {
+                    return Err(TransportError::Stalled {
+                        seconds: self.idle.as_secs(),
+                    });
+                }
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.reader.push(data).map_err(TransportError::Multipart)?;
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    return Err(TransportError::Broken {
+                        reason: error.to_string(),
+                    });
+                }
+                Ok(None) => {
+                    self.body_ended = true;
+                    if !self.reader.closed() {
+                        return Err(TransportError::Truncated);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and drops what is left, within the bounds: a peer that is still writing must be able to finish before it
+    /// looks at our answer (`observed.md` 1, question 1).
+    pub(crate) async fn drain(mut self, limit_bytes: u64, limit_time: Duration) {
+        drain_body(&mut self.body, limit_bytes, limit_time).await;
+    }
+
+    /// Tells whether the HTTP body was read to its end, so that the connection can carry another message.
+    ///
+    /// Reads what follows the closing boundary, at most `limit_bytes`.
+    pub(crate) async fn finish(mut self, limit_bytes: u64, limit_time: Duration) -> bool {
+        if self.body_ended || self.body.is_end_stream() {
+            return true;
+        }
+        drain_body(&mut self.body, limit_bytes, limit_time).await
+    }
+}
+
+/// Reads and drops a body within the bounds; tells whether its end was seen.
+pub(crate) async fn drain_body(
+    body: &mut HttpIncoming,
+    limit_bytes: u64,
+    limit_time: Duration,
+) -> bool {
+    let drained = timeout(limit_time, async {
+        let mut seen: u64 = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            seen = seen.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+            if seen > limit_bytes {
+                return false;
+            }
+        }
+        true
+    });
+    drained.await.unwrap_or(false)
+}
