@@ -490,3 +490,72 @@ fn write(path: &std::path::Path, bytes: &[u8]) {
         .write_all(bytes)
         .unwrap();
 }
+
+/// Whatever is done to a file, there is a verdict; and never a good one where a byte of the message was changed.
+#[test]
+fn mangled_containers_get_a_verdict() {
+    let court = Court::new();
+    let parts = court
+        .contain(&[(REQUEST, Some("body")), (REQUEST, None)])
+        .remove(0);
+    let good = write_container(&parts).unwrap();
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut draw = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state).unwrap() % bound
+    };
+    let judge = |file: &[u8]| {
+        Container::read(file, &ContainerLimits::default())
+            .map(|container| verify_container(&container, &court.scene.trust))
+    };
+    for _ in 0..400 {
+        let mut file = good.to_vec();
+        match draw(3) {
+            0 => file.truncate(draw(file.len())),
+            1 => {
+                let last = file.len() - 40;
+                let (from, to) = (draw(last), draw(last));
+                file.copy_within(from..from + 40, to);
+            }
+            _ => {
+                let place = draw(file.len());
+                file[place] ^= 1 << draw(8);
+            }
+        }
+        // a checksum or a header tells; where a byte does not matter, the verdict stands
+        let _ = judge(&file);
+        // past the checksums
+        let mangle = |part: &Bytes, place: usize, bit: usize| {
+            let mut part = part.to_vec();
+            let length = part.len();
+            part[place % length] ^= 1 << bit;
+            Bytes::from(part)
+        };
+        let (place, bit) = (draw(usize::MAX / 2), draw(8));
+        let changed = ContainerParts {
+            message: mangle(&parts.message, place, bit),
+            ..parts.clone()
+        };
+        assert_ne!(code(&court.judge(&changed)), "valid");
+        court.judge(&ContainerParts {
+            signature: mangle(&parts.signature, place, bit),
+            ..parts.clone()
+        });
+        court.judge(&ContainerParts {
+            ts_token: parts
+                .ts_token
+                .as_ref()
+                .map(|token| mangle(token, place, bit)),
+            ..parts.clone()
+        });
+        court.judge(&ContainerParts {
+            hash_chain: parts
+                .hash_chain
+                .as_ref()
+                .map(|chain| mangle(chain, place, bit)),
+            ..parts.clone()
+        });
+    }
+}
