@@ -1,4 +1,4 @@
-//! Where records are found: in memory for the active segment, in [`file`] for a sealed one.
+//! Where records are found: in memory for the active segment, in [`mod@file`] for a sealed one.
 //!
 //! Both hold fixed-size [`Entry`]s with 64-bit hashes of what a record is found by. A hash only chooses candidates: a
 //! reader compares the record itself.
@@ -88,8 +88,12 @@ pub(crate) struct StampAt {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SegmentIndex {
     pub(crate) entries: Vec<Entry>,
-    messages: HashMap<u64, Vec<usize>>,
-    requests: HashMap<u64, Vec<usize>>,
+    /// Hash of a message id to the number of its latest entry.
+    messages: HashMap<u64, u32>,
+    /// The same for request ids.
+    requests: HashMap<u64, u32>,
+    /// For each entry the ones before it with the same message and request.
+    earlier: Vec<(Option<u32>, Option<u32>)>,
     pub(crate) stamps: Vec<StampAt>,
     pub(crate) sets: Sets,
 }
@@ -117,9 +121,10 @@ impl Sets {
 
 impl SegmentIndex {
     pub(crate) fn push(&mut self, entry: Entry) {
-        let number = self.entries.len();
-        self.messages.entry(entry.message).or_default().push(number);
-        self.requests.entry(entry.request).or_default().push(number);
+        let number = crate::num::short(self.entries.len());
+        let message = self.messages.insert(entry.message, number);
+        let request = self.requests.insert(entry.request, number);
+        self.earlier.push((message, request));
         self.sets.records.insert(entry.id);
         self.entries.push(entry);
     }
@@ -131,13 +136,27 @@ impl SegmentIndex {
 
     /// Entries that may be what is asked for, in the order of ids.
     pub(crate) fn candidates(&self, filter: &Filter) -> Vec<Entry> {
-        let chosen = match (filter.message, filter.request) {
-            (Some(message), _) => self.messages.get(&message).map_or(&[][..], Vec::as_slice),
-            (None, Some(request)) => self.requests.get(&request).map_or(&[][..], Vec::as_slice),
-            (None, None) => return self.entries.iter().filter(|it| filter.fits(it)).copied().collect(),
-        };
-        let entries = chosen.iter().filter_map(|number| self.entries.get(*number));
-        entries.filter(|it| filter.fits(it)).copied().collect()
+        let by_message = |it: &(Option<u32>, Option<u32>)| it.0;
+        let by_request = |it: &(Option<u32>, Option<u32>)| it.1;
+        match (filter.message, filter.request) {
+            (Some(message), _) => self.chain(self.messages.get(&message), by_message, filter),
+            (None, Some(request)) => self.chain(self.requests.get(&request), by_request, filter),
+            (None, None) => self.entries.iter().filter(|it| filter.fits(it)).copied().collect(),
+        }
+    }
+
+    fn chain(
+        &self,
+        last: Option<&u32>,
+        before: impl Fn(&(Option<u32>, Option<u32>)) -> Option<u32>,
+        filter: &Filter,
+    ) -> Vec<Entry> {
+        let at = |number: &u32| crate::num::narrow((*number).into());
+        let numbers = std::iter::successors(last.copied(), |number| self.earlier.get(at(number)).and_then(&before));
+        let entries = numbers.filter_map(|number| self.entries.get(at(&number)));
+        let mut found: Vec<Entry> = entries.filter(|it| filter.fits(it)).copied().collect();
+        found.reverse();
+        found
     }
 }
 

@@ -105,6 +105,14 @@ impl Located {
         Self { key: segment.key, source: segment.source.clone() }
     }
 
+    /// Whether all of its records have ids up to this one.
+    fn ends_before(&self, id: u64) -> bool {
+        match &self.source {
+            Source::File(index) => index.last_id <= id,
+            Source::Memory { index, .. } => index.entries.last().is_none_or(|it| it.id <= id),
+        }
+    }
+
     fn file(&self, store: &Store) -> Result<(Arc<dyn FsFile>, PathBuf), LogError> {
         let path = store.layout.segment(self.key.number);
         match &self.source {
@@ -147,6 +155,9 @@ pub(crate) fn find(store: &Store, query: &Query) -> Result<Vec<RecordId>, LogErr
     let mut found = Vec::new();
     for number in numbers {
         let Some(place) = store.state().segments.get(&number).map(Located::of) else { continue };
+        if place.ends_before(after) {
+            continue;
+        }
         let candidates =
             place.with_index(store, |index| index.candidates(&filter), |index, file| index.candidates(file, &filter))?;
         let mut file = None;

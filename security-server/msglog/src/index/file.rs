@@ -208,6 +208,7 @@ impl SealedIndex {
             Filter { request: Some(key), .. } => (Table::Request, *key, *key),
             Filter { client: Some(key), .. } => (Table::Client, *key, *key),
             Filter { service: Some(key), .. } => (Table::Service, *key, *key),
+            Filter { from_ms: None, to_ms: None, .. } => return self.all(file, wanted),
             _ => (Table::Time, time_key(from), time_key(to)),
         };
         let mut numbers = self.rows(file, table, first, last)?;
@@ -215,6 +216,20 @@ impl SealedIndex {
         let mut entries = Vec::new();
         for number in numbers {
             entries.extend(self.entry_at(file, number)?.filter(|it| wanted.fits(it)));
+        }
+        Ok(entries)
+    }
+
+    /// All entries that fit, read from the first to the last.
+    fn all(&self, file: &dyn FsFile, wanted: &Filter) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut number = 0;
+        while number < self.count {
+            let rows = self.count.saturating_sub(number).min(ROWS_AT_ONCE);
+            let at = self.entries_at.saturating_add(number.saturating_mul(wide(Entry::BYTES)));
+            let block = fs::read_bytes_at(file, at, narrow(rows).saturating_mul(Entry::BYTES))?;
+            entries.extend(block.chunks(Entry::BYTES).filter_map(Entry::decode).filter(|it| wanted.fits(it)));
+            number = number.saturating_add(rows);
         }
         Ok(entries)
     }

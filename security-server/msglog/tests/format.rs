@@ -1,0 +1,44 @@
+//! The bytes on the disk of format version 1. A change here is a new version, which must still read this one.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use jibek_msglog::fs::SimFs;
+use jibek_msglog::{MessageLog, StampBatch};
+use support::{Sample, runtime, small};
+
+#[test]
+fn version_1_stays_as_it_is() {
+    let machine = SimFs::new();
+    let (log, _) = MessageLog::open(small("/log"), machine.process()).unwrap();
+    runtime().block_on(async {
+        for number in 0..12 {
+            let mut sample = Sample::with_bodies(number, &[900, 3000]);
+            sample.batch = (number > 5).then_some(7);
+            let id = sample.commit(&log).await.unwrap().id();
+            if number == 2 {
+                log.drop_bodies(id).await.unwrap();
+                let chains = vec![(id, Bytes::from_static(b"<chain/>"))];
+                let (token, hash_chain_result) = (Bytes::from_static(b"token"), Bytes::from_static(b"<result/>"));
+                log.stamp(StampBatch { token, hash_chain_result, chains }).await.unwrap();
+            }
+        }
+        log.close().await;
+    });
+    let sum = |name: &str| {
+        let bytes = machine.contents(&Path::new("/log").join(name)).unwrap();
+        format!("{name} {} {:08x}", bytes.len(), crc32c::crc32c(&bytes))
+    };
+    let names = ["0000000000000001.segment", "0000000000000001.index", "0000000000000002.segment"];
+    assert_eq!(names.map(sum), VERSION_1);
+}
+
+const VERSION_1: [&str; 3] = [
+    "0000000000000001.segment 8211 1bda9b65",
+    "0000000000000001.index 844 2827c46d",
+    "0000000000000002.segment 7360 fbbfc891",
+];
