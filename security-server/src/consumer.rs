@@ -76,8 +76,9 @@ pub(crate) async fn handle(
             refusal
         }
     };
+    let foreign = refusal.is_foreign();
     let fault = refusal.into_fault(&*context.random);
-    exchange.refused(&context, &fault);
+    exchange.refused(&context, &fault, foreign);
     fault::consumer_response(&fault, form)
 }
 

@@ -24,6 +24,7 @@ use crate::{
     consumer,
     context::Context,
     provider::{self, Peer},
+    stall::Stall,
     tls::{ConsumerAcceptor, PeerAcceptor},
 };
 
@@ -199,7 +200,7 @@ where
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(limits.header_bytes.max(8192))
         .max_headers(200)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stall::new(stream, limits.body_stall)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

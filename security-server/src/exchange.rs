@@ -55,8 +55,8 @@ impl Exchange {
             .exchange(self.side, self.kind, &Outcome::Ok, self.seconds());
     }
 
-    /// A fault went out.
-    pub(crate) fn refused(&self, context: &Context, fault: &Fault) {
+    /// A fault went out. The words of a `foreign` one are not logged: a service's may name persons.
+    pub(crate) fn refused(&self, context: &Context, fault: &Fault, foreign: bool) {
         tracing::warn!(
             side = ?self.side,
             message_id = %self.message_id,
@@ -64,7 +64,7 @@ impl Exchange {
             service = %self.service,
             code = %fault.code(),
             detail = fault.detail().unwrap_or_default(),
-            reason = fault.message(),
+            reason = if foreign { "" } else { fault.message() },
             milliseconds = self.milliseconds(),
             "message refused"
         );

@@ -65,6 +65,11 @@ impl Refusal {
         }
     }
 
+    /// Tells whether the words are somebody else's, and may name persons.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+
     /// Makes the fault, with a fresh id under which the log has the rest.
     pub(crate) fn into_fault(self, random: &dyn Random) -> Fault {
         match self {

@@ -41,6 +41,7 @@ mod provider;
 mod readiness;
 mod sealer;
 mod spool;
+mod stall;
 #[cfg(test)]
 mod testing;
 mod transport;

@@ -61,8 +61,9 @@ pub(crate) async fn handle(
             },
         },
     };
+    let foreign = refusal.is_foreign();
     let fault = refusal.into_fault(&*context.random);
-    exchange.refused(&context, &fault);
+    exchange.refused(&context, &fault, foreign);
     fault::transport_response(&fault)
 }
 
@@ -126,12 +127,12 @@ async fn answer(
         }
         Err((error, message)) => {
             let fault = Refusal::provider(&error).into_fault(&*context.random);
-            exchange.refused(&context, &fault);
+            exchange.refused(&context, &fault, false);
             release::refusal_before_answer(&context, &message, &fault, head).await;
             return;
         }
     };
-    let (mut outgoing, body) = Outgoing::start(&*context.random);
+    let (mut outgoing, body) = Outgoing::start(&*context.random, context.config.limits.body_stall);
     if head
         .send(release::response_head(&context, &outgoing, &reply, body))
         .is_err()
@@ -156,7 +157,7 @@ async fn answer(
         }
         Err(refusal) => {
             let fault = refusal.into_fault(&*context.random);
-            exchange.refused(&context, &fault);
+            exchange.refused(&context, &fault, false);
             release::refusal(&fault, outgoing).await;
         }
     }

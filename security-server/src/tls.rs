@@ -54,8 +54,6 @@ pub struct PeerTls {
     pub stack: Stack,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The other end answers a repeated request with its recorded answer (announced by ALPN, [`ONCE_ONLY`]).
-    pub once_only: bool,
 }
 
 /// A TLS stack.
@@ -66,14 +64,6 @@ pub enum Stack {
     Legacy,
     /// rustls: TLS 1.3 and TLS 1.2 with AEAD suites.
     Modern,
-}
-
-/// The ALPN name by which servers announce that they execute a request once only and answer a repeat from the record.
-pub const ONCE_ONLY: &[u8] = b"jibek-once/1";
-
-/// The protocols of a connection with another server, in the order of preference.
-fn peer_protocols() -> Vec<Vec<u8>> {
-    vec![ONCE_ONLY.to_vec(), b"http/1.1".to_vec()]
 }
 
 #[derive(Debug)]

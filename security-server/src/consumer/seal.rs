@@ -118,7 +118,8 @@ pub(crate) async fn request(
         .map_err(|missing| SealError::NoOcsp {
             reason: missing.to_string(),
         })?;
-    let (outgoing, outgoing_body) = Outgoing::start(&*context.random);
+    let (outgoing, outgoing_body) =
+        Outgoing::start(&*context.random, context.config.limits.body_stall);
     let request = transport_request(&identified, &connection, &outgoing, outgoing_body);
     let mut sending = Sending {
         answer: Box::pin(connection.send(request)),

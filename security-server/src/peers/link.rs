@@ -119,11 +119,6 @@ impl PeerConnection {
             .unwrap_or_default()
     }
 
-    /// Tells whether the peer announced that it answers a repeated request from its record.
-    pub fn once_only(&self) -> bool {
-        self.tls().is_some_and(|tls| tls.once_only)
-    }
-
     /// Tells which TLS stack carries the connection.
     pub fn stack(&self) -> Option<Stack> {
         self.tls().map(|tls| tls.stack)

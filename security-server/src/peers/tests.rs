@@ -178,7 +178,6 @@ async fn connections_are_kept_judged_and_replaced_when_dead() {
     assert_eq!(pair.accepted.load(Ordering::SeqCst), 1);
     let connection = pair.connection(PROVIDER).await.unwrap();
     assert_eq!(connection.stack(), Some(Stack::Modern));
-    assert!(connection.once_only());
     let auth = pair
         .provider
         .ring

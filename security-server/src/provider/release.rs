@@ -66,7 +66,7 @@ pub(crate) async fn service_fault(
     document: bytes::Bytes,
     head: oneshot::Sender<Response<Body>>,
 ) {
-    let (mut outgoing, body) = Outgoing::start(&*context.random);
+    let (mut outgoing, body) = Outgoing::start(&*context.random, context.config.limits.body_stall);
     let response = multipart_head(context, &outgoing, Some(part::TEXT_XML), body);
     if head.send(response).is_err() {
         return;
@@ -93,7 +93,8 @@ pub(crate) async fn refusal_before_answer(
             let _ = head.send(fault::transport_response(fault));
         }
         MessageType::Rest => {
-            let (outgoing, body) = Outgoing::start(&*context.random);
+            let (outgoing, body) =
+                Outgoing::start(&*context.random, context.config.limits.body_stall);
             if head
                 .send(multipart_head(context, &outgoing, None, body))
                 .is_ok()

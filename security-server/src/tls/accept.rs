@@ -9,9 +9,9 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Inner, ONCE_ONLY, PeerStream, PeerTls, Stack,
+    Inner, PeerStream, PeerTls, Stack,
     hello::{self, ClientHello, HelloError, Replay},
-    identity, legacy, peer_protocols, presented, provider,
+    identity, legacy, presented, provider,
     verify::{LeafVerifier, Registered},
 };
 use crate::{
@@ -166,7 +166,6 @@ impl Built {
             .with_single_cert(chain, key)
             .map_err(|error| AcceptError::Setup(error.into()))?;
         modern.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-        modern.alpn_protocols = peer_protocols();
         let legacy = legacy
             .then(|| legacy::server_context(auth, Arc::clone(registered)))
             .transpose()
@@ -212,7 +211,6 @@ async fn modern_handshake(
         certificates: presented(connection.peer_certificates()).ok_or(AcceptError::Unreadable)?,
         stack: Stack::Modern,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        once_only: connection.alpn_protocol() == Some(ONCE_ONLY),
     };
     Ok((PeerStream(Inner::ModernInbound(Box::new(stream))), tls))
 }
@@ -235,7 +233,6 @@ async fn legacy_handshake(
         certificates: legacy::presented(stream.ssl()).ok_or(AcceptError::Unreadable)?,
         stack: Stack::Legacy,
         resumed: stream.ssl().session_reused(),
-        once_only: false,
     };
     Ok((PeerStream(Inner::Legacy(Box::new(stream))), tls))
 }

@@ -13,11 +13,11 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Inner, ONCE_ONLY, PeerStream, PeerTls, Stack,
+    Inner, PeerStream, PeerTls, Stack,
     hello::Replay,
     identity, legacy,
     memory::{Mark, Memory},
-    peer_protocols, presented, provider,
+    presented, provider,
     verify::LeafVerifier,
 };
 use crate::{
@@ -228,7 +228,6 @@ impl Built {
             .with_client_auth_cert(chain, key)
             .map_err(|error| TlsError::Setup(error.into()))?;
         modern.resumption = Resumption::in_memory_sessions(SESSIONS);
-        modern.alpn_protocols = peer_protocols();
         let legacy = legacy
             .then(|| legacy::client_context(auth))
             .transpose()
@@ -282,7 +281,6 @@ async fn modern_handshake(
             .ok_or(TlsError::Unreadable { address })?,
         stack: Stack::Modern,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        once_only: connection.alpn_protocol() == Some(ONCE_ONLY),
     };
     Ok((PeerStream(Inner::ModernOutbound(Box::new(stream))), tls))
 }
@@ -307,7 +305,6 @@ async fn legacy_handshake(
         certificates: legacy::presented(stream.ssl()).ok_or(TlsError::Unreadable { address })?,
         stack: Stack::Legacy,
         resumed: stream.ssl().session_reused(),
-        once_only: false,
     };
     Ok((PeerStream(Inner::Legacy(Box::new(stream))), tls))
 }

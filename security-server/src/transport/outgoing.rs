@@ -1,6 +1,6 @@
 //! Writing a transport message part by part, with the peer's pace.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -9,6 +9,7 @@ use http_body_util::{
     channel::{Channel, Sender},
 };
 use jibek_protocol::multipart::{self, MultipartWriter};
+use tokio::time::timeout;
 
 use super::{SignatureParts, part};
 use crate::{
@@ -28,6 +29,7 @@ pub(crate) struct PeerGone;
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     writer: MultipartWriter,
+    patience: Duration,
     sender: Option<Sender<Bytes, BodyError>>,
 }
 
@@ -35,13 +37,15 @@ pub(crate) struct Outgoing {
 const QUEUE: usize = 16;
 
 impl Outgoing {
-    /// Starts a message; the second value is the HTTP body that carries it.
-    pub(crate) fn start(random: &dyn Random) -> (Self, Body) {
+    /// Starts a message; the second value is the HTTP body that carries it. A peer that takes nothing for `patience` is
+    /// gone.
+    pub(crate) fn start(random: &dyn Random, patience: Duration) -> (Self, Body) {
         let mut seed = [0; 30];
         random.fill(&mut seed);
         let (sender, channel) = Channel::new(QUEUE);
         let message = Self {
             writer: MultipartWriter::new(multipart::boundary("xtop", &seed)),
+            patience,
             sender: Some(sender),
         };
         (message, channel.boxed_unsync())
@@ -64,12 +68,14 @@ impl Outgoing {
             return Ok(());
         }
         let sender = self.sender.as_mut().ok_or(PeerGone)?;
-        match sender.send(Frame::data(chunk)).await {
-            Ok(()) => Ok(()),
-            Err(_) => {
+        match timeout(self.patience, sender.send(Frame::data(chunk))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => {
                 self.sender = None;
                 Err(PeerGone)
             }
+            // Dropped, the message aborts its body: the peer must not take it for a whole one.
+            Err(_) => Err(PeerGone),
         }
     }
 
