@@ -1,6 +1,6 @@
 //! What the frames of one segment say, gathered by reading all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub(crate) struct Collected {
     pub(crate) last_id: u64,
     /// Where bytes are not what was written, and what is wrong.
     pub(crate) damage: Vec<(u64, &'static str)>,
+    /// Bodies and shared runs that read: where they stand and how long they are.
+    pub(crate) blobs: BTreeMap<u64, (FrameKind, u32)>,
     /// Records with a body that is not what was written: damaged, unless it was dropped.
     pub(crate) bad_bodies: Vec<(u64, u64)>,
 }
@@ -42,6 +44,7 @@ pub(crate) fn collect(
     let (mut committed_end, mut batches, mut sealed, mut last_id) = (HEADER_BYTES, 0_u64, None, 0);
     let mut last_landmark = 0;
     let (mut damage, mut bad, mut bad_bodies) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let mut blobs = BTreeMap::new();
     let mut pending_chains: Vec<u64> = Vec::new();
     let end = segment::scan(file, key, |found| {
         let (offset, kind, payload) = match found {
@@ -61,7 +64,10 @@ pub(crate) fn collect(
                 batches = batches.saturating_add(1);
                 commit::number(payload).is_some()
             }
-            FrameKind::Body | FrameKind::Shared => true,
+            FrameKind::Body | FrameKind::Shared => {
+                blobs.insert(offset, (kind, length));
+                true
+            }
             FrameKind::Commit => Commit::decode(payload).is_some_and(|(commit, own)| {
                 last_id = last_id.max(commit.id);
                 index.push(Entry::new(&commit, offset, length));
@@ -110,5 +116,5 @@ pub(crate) fn collect(
         }
     })?;
     let index = Arc::new(index);
-    Ok(Collected { index, committed_end, last_landmark, end, batches, sealed, last_id, damage, bad_bodies })
+    Ok(Collected { index, committed_end, last_landmark, end, batches, sealed, last_id, damage, blobs, bad_bodies })
 }

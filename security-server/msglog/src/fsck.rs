@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::collect::{Collected, collect};
@@ -10,10 +11,10 @@ use crate::error::LogError;
 use crate::fs::{self, Access, Fs, FsFile};
 use crate::index::file::{self, SealedIndex};
 use crate::layout::{Layout, Named};
-use crate::num::{narrow, wide};
+use crate::num::{narrow, short, wide};
 use crate::recover::{Damage, read_header};
 use crate::runs::Runs;
-use crate::segment::{self, End, FrameKind, SegmentHeader};
+use crate::segment::{End, FrameKind, SegmentHeader, SegmentKey};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,13 +66,7 @@ impl fmt::Display for FsckReport {
 /// [`LogError::Io`] if something cannot be read at all, [`LogError::UnknownVersion`] if a newer program wrote it.
 pub fn fsck(dir: &Path, fs: &dyn Fs) -> Result<FsckReport, LogError> {
     let layout = Layout::new(dir);
-    let names = fs.list(dir).map_err(LogError::at("list", dir))?;
-    let mut numbers = BTreeSet::new();
-    for name in &names {
-        if let Some(Named::Segment(number)) = Layout::parse(name) {
-            numbers.insert(number);
-        }
-    }
+    let numbers = segments(&layout, fs)?;
     let mut check = Check { fs, layout: &layout, report: FsckReport::default(), known: Known::default() };
     let mut before: Option<u64> = None;
     for number in &numbers {
@@ -81,7 +76,7 @@ pub fn fsck(dir: &Path, fs: &dyn Fs) -> Result<FsckReport, LogError> {
         }
         check.segment(*number, numbers.last() == Some(number))?;
     }
-    check.bodies()?;
+    check.bodies(before.unwrap_or_default())?;
     let Check { mut report, known, .. } = check;
     report.unstamped = known.records.count().saturating_sub(known.stamped.count());
     Ok(report)
@@ -134,7 +129,7 @@ impl Check<'_> {
         if header.key.number != number {
             self.damage(&path, 16, "the segment has another number than its name");
         }
-        let (collected, commits) = self.read(file, &path, header, last)?;
+        let (collected, commits) = self.read(file, &path, header.key, last)?;
         self.report.segments = self.report.segments.saturating_add(1);
         self.report.records = self.report.records.saturating_add(wide(collected.index.entries.len()));
         self.report.stamps = self.report.stamps.saturating_add(wide(collected.index.stamps.len()));
@@ -144,9 +139,8 @@ impl Check<'_> {
         for (id, offset) in &collected.bad_bodies {
             self.known.bad.push((*id, path.clone(), *offset));
         }
-        let mut shared = BTreeSet::new();
         for (commit, offset, own) in &commits {
-            self.commit(file, &path, header, (commit, *offset, *own), &mut shared)?;
+            self.commit(&collected, &path, header, (commit, *offset, *own));
         }
         self.stamps(&collected, &path);
         self.end(&collected, &path, last);
@@ -157,38 +151,35 @@ impl Check<'_> {
     }
 
     /// Reads all frames. The server may be writing the last segment: what looks like damage there is looked at again.
-    fn read(
-        &self,
-        file: &dyn FsFile,
-        path: &Path,
-        header: SegmentHeader,
-        last: bool,
-    ) -> Result<(Collected, Commits), LogError> {
+    fn read(&self, file: &dyn FsFile, path: &Path, key: SegmentKey, last: bool) -> Result<(Collected, Commits), LogError> {
         let once = || {
             let mut commits = Vec::new();
-            let collected =
-                collect(file, header.key, |commit, offset, own| commits.push((commit.clone(), offset, wide(own.len()))));
-            Ok((collected.map_err(LogError::at("read", path))?, commits))
+            let visit = |commit: &Commit, offset, own: &[u8]| commits.push((commit.clone(), offset, wide(own.len())));
+            collect(file, key, visit).map(|collected| (collected, commits))
         };
-        let mut read = once()?;
+        let mut read = once();
         for _ in 0..LOOKS {
-            if !last || (read.0.damage.is_empty() && read.0.bad_bodies.is_empty()) {
+            let again = match &read {
+                Ok((collected, _)) => !collected.damage.is_empty(),
+                // It was just sealed, which makes it shorter.
+                Err(error) => error.kind() == ErrorKind::UnexpectedEof,
+            };
+            if !last || !again {
                 break;
             }
-            read = once()?;
+            read = once();
         }
-        Ok(read)
+        read.map_err(LogError::at("read", path))
     }
 
     /// One record: its number is larger than all before, its bytes are all there.
     fn commit(
         &mut self,
-        file: &dyn FsFile,
+        collected: &Collected,
         path: &Path,
         header: SegmentHeader,
         (commit, offset, own): (&Commit, u64, u64),
-        shared: &mut BTreeSet<(u64, u32)>,
-    ) -> Result<(), LogError> {
+    ) {
         if commit.id <= self.known.last_id || commit.id < header.first_id {
             self.damage(path, offset, "a record's number is not larger than those before");
         }
@@ -199,8 +190,8 @@ impl Check<'_> {
             match *piece {
                 Piece::Own { length } => wanted = wanted.saturating_add(length.into()),
                 Piece::Shared { offset: at, length } => {
-                    if shared.insert((at, length)) && !readable(file, header, at, FrameKind::Shared, length, path)? {
-                        self.damage(path, at, "bytes that records share are not there");
+                    if collected.blobs.get(&at) != Some(&(FrameKind::Shared, length)) {
+                        self.damage(path, offset, "bytes that the record shares are not there");
                     }
                 }
             }
@@ -216,13 +207,26 @@ impl Check<'_> {
                     }
                 }
                 Place::Frame { offset: at } => {
-                    let length = u32::try_from(body.length).unwrap_or(u32::MAX);
-                    let bad = self.known.bad.iter().any(|(id, ..)| *id == commit.id);
-                    if !bad && !readable(file, header, at, FrameKind::Body, length, path)? {
+                    let stored = collected.blobs.get(&at);
+                    let whole = stored.is_some_and(|it| *it == (FrameKind::Body, short(narrow(body.length))));
+                    if !whole && !collected.bad_bodies.contains(&(commit.id, at)) {
                         self.damage(path, at, "a body is not there");
                     }
                     self.report.bodies = self.report.bodies.saturating_add(1);
                 }
+            }
+        }
+    }
+
+    /// Drops that the server has written since the last segment was read.
+    fn later_drops(&mut self, last: u64) -> Result<(), LogError> {
+        for number in segments(self.layout, self.fs)?.range(last..) {
+            let path = self.layout.segment(*number);
+            let file = self.fs.open(&path, Access::Read).map_err(LogError::at("open", &path))?;
+            let length = file.length().map_err(LogError::at("read", &path))?;
+            if let Ok(header) = read_header(file.as_ref(), &path, length)? {
+                let (collected, _) = self.read(file.as_ref(), &path, header.key, true)?;
+                collected.index.sets.dropped.iter().for_each(|id| self.known.dropped.insert(id));
             }
         }
         Ok(())
@@ -281,14 +285,8 @@ impl Check<'_> {
     }
 
     /// Body files and bodies in segments, now that all drops are known.
-    fn bodies(&mut self) -> Result<(), LogError> {
-        for (id, path, offset) in std::mem::take(&mut self.known.bad) {
-            if self.known.dropped.contains(id) {
-                self.report.bodies = self.report.bodies.saturating_sub(1);
-            } else {
-                self.damage(&path, offset, "a body is not what was written");
-            }
-        }
+    fn bodies(&mut self, last: u64) -> Result<(), LogError> {
+        let mut suspects = std::mem::take(&mut self.known.bad);
         let files = std::mem::take(&mut self.known.files);
         for (number, (id, body)) in &files {
             if self.known.dropped.contains(*id) {
@@ -296,13 +294,23 @@ impl Check<'_> {
             }
             let path = self.layout.body(*number);
             self.report.bodies = self.report.bodies.saturating_add(1);
-            match self.fs.open(&path, Access::Read) {
-                Err(_) => self.damage(&path, 0, "a record's body is missing"),
-                Ok(file) => {
-                    if !is_body(file.as_ref(), body).map_err(LogError::at("read", &path))? {
-                        self.damage(&path, 0, "a body is not what was written");
-                    }
-                }
+            let whole = match self.fs.open(&path, Access::Read) {
+                Ok(file) => is_body(file.as_ref(), body).map_err(LogError::at("read", &path))?,
+                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) => return Err(LogError::io("open", &path, error)),
+            };
+            if !whole {
+                suspects.push((*id, path, 0));
+            }
+        }
+        if !suspects.is_empty() {
+            self.later_drops(last)?;
+        }
+        for (id, path, offset) in suspects {
+            if self.known.dropped.contains(id) {
+                self.report.bodies = self.report.bodies.saturating_sub(1);
+            } else {
+                self.damage(&path, offset, "a body is missing or not what was written");
             }
         }
         let dir = self.layout.bodies();
@@ -320,19 +328,14 @@ impl Check<'_> {
     }
 }
 
-fn readable(
-    file: &dyn FsFile,
-    header: SegmentHeader,
-    offset: u64,
-    kind: FrameKind,
-    length: u32,
-    path: &Path,
-) -> Result<bool, LogError> {
-    match segment::read_known_frame(file, header.key, offset, kind, length) {
-        Ok(frame) => Ok(frame.is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(LogError::io("read", path, error)),
-    }
+/// Numbers of the segments there are now.
+fn segments(layout: &Layout, fs: &dyn Fs) -> Result<BTreeSet<u64>, LogError> {
+    let names = fs.list(layout.dir()).map_err(LogError::at("list", layout.dir()))?;
+    let number = |name: &String| match Layout::parse(name) {
+        Some(Named::Segment(number)) => Some(number),
+        _ => None,
+    };
+    Ok(names.iter().filter_map(number).collect())
 }
 
 fn is_body(file: &dyn FsFile, body: &Body) -> std::io::Result<bool> {

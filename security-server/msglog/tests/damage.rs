@@ -207,6 +207,6 @@ fn the_program_tells_clean_from_damaged_from_unreadable() {
     std::fs::write(&body, bytes).unwrap();
     let (code, text) = run(dir.path());
     assert_eq!(code, 1);
-    assert!(text.contains("0000000000000007.body: byte 0: a body is not what was written"), "{text}");
+    assert!(text.contains("0000000000000007.body: byte 0: a body is missing or not what was written"), "{text}");
     assert_eq!(run(&dir.path().join("nothing")).0, 2);
 }

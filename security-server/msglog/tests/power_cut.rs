@@ -16,7 +16,7 @@ use support::{Random, Sample, runtime, small};
 
 #[test]
 fn no_history_loses_what_was_acknowledged() {
-    for seed in OLD_SEEDS.into_iter().chain(0..HISTORIES) {
+    for seed in OLD_SEEDS.into_iter().chain(0..histories()) {
         if let Err(what) = history(seed, None) {
             panic!("history {seed}: {what}");
         }
@@ -27,7 +27,7 @@ fn no_history_loses_what_was_acknowledged() {
 fn each_sync_is_needed() {
     let mut shown = Vec::new();
     for site in SyncSite::ALL {
-        let failing = (0..HISTORIES).find_map(|seed| Some((seed, history(seed, Some(site)).err()?)));
+        let failing = (0..histories().max(400)).find_map(|seed| Some((seed, history(seed, Some(site)).err()?)));
         let Some((seed, what)) = failing else { panic!("nothing is lost without {site:?}") };
         println!("without {site:?}, history {seed}: {what}");
         shown.push(site);
@@ -318,8 +318,12 @@ fn the_simulation_loses_what_is_not_synced_and_keeps_what_is() {
     assert!(lost > 10 && torn > 10 && kept > 5, "{lost} {torn} {kept}");
 }
 
-/// Histories of each run.
-const HISTORIES: u64 = 120;
+/// Histories of each run; more of them with `JIBEK_HISTORIES=2000`.
+fn histories() -> u64 {
+    let wanted = std::env::var_os("JIBEK_HISTORIES").and_then(|it| it.to_str()?.parse().ok());
+    wanted.unwrap_or(120)
+}
+
 /// Histories that once found a fault, beyond those.
 const OLD_SEEDS: [u64; 2] = [46, 223];
 const ROUNDS: u64 = 7;
