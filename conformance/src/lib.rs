@@ -1,6 +1,7 @@
 //! Proof that the rest works: a country to run tests in, the sandbox, the suite.
 
 pub mod agencies;
+pub mod cases;
 pub mod country;
 pub mod demo;
 pub mod http;
