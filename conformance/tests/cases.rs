@@ -20,9 +20,10 @@ async fn every_case_comes_out_as_its_clause_says() {
             if call.uri.path().ends_with("/missing") {
                 *response.status_mut() = http::StatusCode::NOT_FOUND;
             }
-            response
-                .headers_mut()
-                .insert("content-type", http::HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(
+                "content-type",
+                http::HeaderValue::from_static("application/json"),
+            );
             response
         })
         .await;

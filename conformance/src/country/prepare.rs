@@ -111,50 +111,71 @@ impl Prepared {
         self.dir.join("servers").join(server.id.code())
     }
 
-    /// Keys and certificates of every server; returns the authentication certificates.
+    /// Keys and certificates of every server; returns the authentication certificates. RSA keys take their time, so each
+    /// server's are made in a thread of its own.
     fn tokens(&self, clock: &Arc<dyn Clock>) -> Result<Vec<Certificate>, PrepareError> {
-        let mut auth = Vec::new();
-        for server in &self.plan.servers {
-            let what = || format!("the keys of server {}", server.id.code());
-            let dir = self.server_dir(server).join("state").join("token");
-            directory(&dir)?;
-            let pin = Pin::new(PIN).map_err(|error| PrepareError::new(what(), &error))?;
-            let token = if Token::exists(&dir) {
-                Token::open(&dir, &pin)
-            } else {
-                Token::create(&dir, &pin)
-            }
-            .map_err(|error| PrepareError::new(what(), &error))?;
-            let now = clock.now();
-            let mut have = token.entries();
-            have.retain(|entry| entry.certificates.iter().any(|one| one.is_valid_at(now)));
-            let existing = |usage: KeyUsage, member: Option<&MemberId>| {
-                have.iter()
-                    .filter(|entry| entry.usage == usage)
-                    .flat_map(|entry| entry.certificates.iter())
-                    .find(|certificate| {
-                        member.is_none_or(|member| {
-                            certificate
-                                .subject()
-                                .attributes()
-                                .iter()
-                                .any(|(_, value)| value == member.code())
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .plan
+                .servers
+                .iter()
+                .map(|server| scope.spawn(move || self.token(server, clock)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|_| {
+                        Err(PrepareError {
+                            what: "the keys of a server".to_owned(),
+                            reason: "the thread that made them ended".to_owned(),
                         })
                     })
-                    .cloned()
-            };
-            let certificate = match existing(KeyUsage::Auth, None) {
-                Some(certificate) => certificate,
-                None => self.issue(&token, KeyUsage::Auth, server, server.id.owner(), clock)?,
-            };
-            auth.push(certificate);
-            for member in members_of(server) {
-                if existing(KeyUsage::Sign, Some(&member)).is_none() {
-                    self.issue(&token, KeyUsage::Sign, server, &member, clock)?;
-                }
+                })
+                .collect()
+        })
+    }
+
+    /// Keys and certificates of one server, those of an earlier start if they are still valid; returns the
+    /// authentication certificate.
+    fn token(
+        &self,
+        server: &PlannedServer,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Certificate, PrepareError> {
+        let what = || format!("the keys of server {}", server.id.code());
+        let dir = self.server_dir(server).join("state").join("token");
+        directory(&dir)?;
+        let pin = Pin::new(PIN).map_err(|error| PrepareError::new(what(), &error))?;
+        let token = if Token::exists(&dir) {
+            Token::open(&dir, &pin)
+        } else {
+            Token::create(&dir, &pin)
+        }
+        .map_err(|error| PrepareError::new(what(), &error))?;
+        let now = clock.now();
+        let mut have = token.entries();
+        have.retain(|entry| entry.certificates.iter().any(|one| one.is_valid_at(now)));
+        let existing = |usage: KeyUsage, member: Option<&MemberId>| {
+            have.iter()
+                .filter(|entry| entry.usage == usage)
+                .flat_map(|entry| entry.certificates.iter())
+                .find(|certificate| {
+                    member.is_none_or(|member| {
+                        let attributes = certificate.subject().attributes();
+                        attributes.iter().any(|(_, value)| value == member.code())
+                    })
+                })
+                .cloned()
+        };
+        for member in members_of(server) {
+            if existing(KeyUsage::Sign, Some(&member)).is_none() {
+                self.issue(&token, KeyUsage::Sign, server, &member, clock)?;
             }
         }
-        Ok(auth)
+        match existing(KeyUsage::Auth, None) {
+            Some(certificate) => Ok(certificate),
+            None => self.issue(&token, KeyUsage::Auth, server, server.id.owner(), clock),
+        }
     }
 
     /// As an operator would: key, request, certificate, import.

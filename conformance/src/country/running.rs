@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use jibek_certs::time::Clock;
 use jibek_dev_pki::{Faults, serve};
 use jibek_protocol::id::ServerId;
@@ -104,17 +105,11 @@ impl Running {
         };
         running.start_pki(stopped).await?;
         running.start_registry().await?;
-        for index in 0..running.prepared.plan.servers.len() {
-            if running
-                .prepared
-                .plan
-                .servers
-                .get(index)
-                .is_some_and(|server| server.started)
-            {
-                running.start_server(index).await?;
-            }
-        }
+        let servers = running.prepared.plan.servers.iter();
+        let launched = servers
+            .filter(|server| server.started)
+            .map(|server| running.launch(server));
+        running.servers = try_join_all(launched).await?;
         Ok(running)
     }
 
