@@ -35,6 +35,8 @@ pub const CONSUMER: &str = "TEST/GOV/1001/consumer";
 pub const STRANGER: &str = "TEST/GOV/1001/stranger";
 /// A client of the server that is not started, for a peer made by hand.
 pub const HAND_MADE: &str = "TEST/GOV/3003";
+/// A subsystem at that server, for services of a peer made by hand.
+pub const HAND_MADE_SERVICE: &str = "TEST/GOV/3003/service";
 /// The client whose services are called.
 pub const PROVIDER: &str = "TEST/GOV/2002/provider";
 
@@ -241,7 +243,7 @@ impl WorldBuilder {
                 PlannedMember {
                     id: hand_made_member.clone(),
                     name: "Hand-made".to_owned(),
-                    subsystems: Vec::new(),
+                    subsystems: vec!["service".to_owned()],
                 },
             ],
             servers: vec![
@@ -257,7 +259,7 @@ impl WorldBuilder {
                 },
                 PlannedServer {
                     id: ServerId::new(hand_made_member, "hand")?,
-                    clients: Vec::new(),
+                    clients: vec![plain(HAND_MADE_SERVICE)?],
                     started: false,
                 },
             ],

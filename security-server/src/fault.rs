@@ -259,6 +259,7 @@ impl ProviderError for provider::DispatchError {
     fn code(&self) -> String {
         match self {
             Self::Call(error) => error.code().to_owned(),
+            Self::SoapCall(error) => reading(error.code()),
             Self::ContentType { .. } => reading(codes::INVALID_CONTENT_TYPE),
             Self::Fault(_) => codes::SERVICE_FAILED.to_owned(),
             Self::Status { .. } => reading(codes::HTTP_ERROR),

@@ -294,12 +294,6 @@ fn transport_request(
         names::X_ORIGINAL_CONTENT_TYPE,
         value(&identified.content_type),
     );
-    if !rest {
-        headers.insert(
-            names::X_ORIGINAL_SOAP_ACTION,
-            value(&identified.soap_action),
-        );
-    }
     headers.insert(
         names::X_ROAD_REQUEST_ID,
         value(identified.request_id.as_bytes()),
@@ -308,6 +302,12 @@ fn transport_request(
         names::X_PROXY_VERSION,
         HeaderValue::from_static(version::PROXY_VERSION),
     );
+    if !rest {
+        headers.insert(
+            names::X_ORIGINAL_SOAP_ACTION,
+            value(&identified.soap_action),
+        );
+    }
     headers.insert(
         header::TRANSFER_ENCODING,
         HeaderValue::from_static("chunked"),

@@ -58,6 +58,9 @@ pub(crate) enum DispatchError {
     /// The call failed.
     #[error("the service could not be called: {0}")]
     Call(ServiceCallError),
+    /// The call of a SOAP service failed, whose faults have another prefix.
+    #[error("the service could not be called: {0}")]
+    SoapCall(ServiceCallError),
     /// A SOAP service answered with another media type.
     #[error("the service answered with content type {found:?}")]
     ContentType {
@@ -169,7 +172,7 @@ async fn soap(context: &Context, request: RecordedRequest) -> Result<Reply, Disp
         .services
         .call(service, permit.provider(), call)
         .await
-        .map_err(DispatchError::Call)?;
+        .map_err(DispatchError::SoapCall)?;
     let status = answer.status().as_u16();
     if status != 200 && status != 500 {
         return Err(DispatchError::Status { status });
