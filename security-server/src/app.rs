@@ -305,6 +305,7 @@ impl App {
             internal_certificate: Some(internal.certificate().der().clone()),
             spool_dir: config.state_dir.join("spool"),
         });
+        admin::gauges::register(&metrics, &log, &timestamper.gate(), &conf, &clock);
         let addresses =
             addresses(&listeners).map_err(|error| part("the listeners")(error.to_string()))?;
         let context = Arc::new(Context {

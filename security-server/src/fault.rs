@@ -180,7 +180,12 @@ impl ConsumerError for consumer::OpenError {
             Self::HashAlgorithm { .. } => own(codes::INTERNAL_ERROR),
             Self::Inconsistent(mismatch) => own(mismatch.code()),
             Self::Parts(error) => own(&open_code(error)),
-            Self::MissingMessage => own(codes::MISSING_REST),
+            Self::MissingMessage {
+                kind: MessageType::Rest,
+            } => own(codes::MISSING_REST),
+            Self::MissingMessage {
+                kind: MessageType::Soap,
+            } => own(codes::MISSING_SOAP),
             Self::NoAnswer { .. } => own(codes::IO_ERROR),
             Self::RequestHash => own(codes::INCONSISTENT_RESPONSE),
             Self::Signature(error) => own(&signature_code(error)),

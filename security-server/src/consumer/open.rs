@@ -25,7 +25,7 @@ use crate::{
     message::RequestMessage,
     provider,
     spool::{self, Spooled},
-    transport::{self, Incoming, Part, SignatureParts, TransportError, part},
+    transport::{self, Incoming, MessageType, Part, SignatureParts, TransportError, part},
 };
 
 /// An answer that belongs to our request and whose signature is right and covers every part.
@@ -84,8 +84,11 @@ pub(crate) enum OpenError {
     #[error("the answer is not complete: {0}")]
     Parts(provider::OpenError),
     /// SOAP or REST part is missing.
-    #[error("the answer has no message part")]
-    MissingMessage,
+    #[error("the answer has no {kind} part")]
+    MissingMessage {
+        /// REST or SOAP.
+        kind: MessageType,
+    },
     /// The peer gave no answer.
     #[error("the provider's security server gave no answer: {reason}")]
     NoAnswer {
@@ -270,7 +273,7 @@ async fn read_message(
             .next_part()
             .await
             .map_err(OpenError::Transport)?
-            .ok_or(OpenError::MissingMessage)?;
+            .ok_or(missing(&identified.message))?;
         if !part.is(part::OCSP_RESPONSE) {
             break part;
         }
@@ -314,14 +317,23 @@ fn check_answers(
             .map_err(OpenError::Inconsistent),
         (RequestMessage::Soap(request), ReplyMessage::Soap(bytes)) => {
             let scanned = soap::scan(bytes, &Limits::default()).map_err(OpenError::Soap)?;
-            let header = scanned.header().ok_or(OpenError::MissingMessage)?;
+            let header = scanned.header().ok_or(missing(&identified.message))?;
             soap::check_answers(&request.header, header).map_err(OpenError::Inconsistent)?;
             match &header.request_hash {
                 Some(found) if found.trim() == request_hash => Ok(()),
                 _ => Err(OpenError::RequestHash),
             }
         }
-        _ => Err(OpenError::MissingMessage),
+        _ => Err(missing(&identified.message)),
+    }
+}
+
+fn missing(request: &RequestMessage) -> OpenError {
+    OpenError::MissingMessage {
+        kind: match request {
+            RequestMessage::Rest(_) => MessageType::Rest,
+            RequestMessage::Soap(_) => MessageType::Soap,
+        },
     }
 }
 
