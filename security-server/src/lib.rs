@@ -5,8 +5,8 @@
 //! One rule orders everything: nothing is acted on before it is on disk, and nothing is on disk before it is
 //! understood enough to be named.
 //!
-//! * Consumer side ([`consumer`]): `identify → resolve → connect → seal → record → release → open → record → answer`.
-//! * Provider side ([`provider`]): `identify → authorize → open → record → dispatch → seal → record → release`.
+//! * Consumer side (`consumer`): `identify → resolve → connect → seal → record → release → open → record → answer`.
+//! * Provider side (`provider`): `identify → authorize → open → record → dispatch → seal → record → release`.
 //!
 //! Each step is one file, one error, one type that the next step demands. The signature travels last: bodies are
 //! relayed while they are hashed and spooled, and nobody may act on a message before its signature has come.

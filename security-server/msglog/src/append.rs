@@ -54,13 +54,19 @@ impl Committed {
     /// Body number `index`, to be sent on: small ones from memory, large ones from the log.
     #[must_use]
     pub fn body(&self, index: u32) -> Option<BodySource> {
-        self.bodies.iter().find(|(it, _)| *it == index).map(|(_, source)| source.clone())
+        self.bodies
+            .iter()
+            .find(|(it, _)| *it == index)
+            .map(|(_, source)| source.clone())
     }
 }
 
 impl Draft {
     pub(crate) fn new(log: MessageLog) -> Self {
-        Self { log, bodies: Vec::new() }
+        Self {
+            log,
+            bodies: Vec::new(),
+        }
     }
 
     /// Adds a chunk to body number `index` (from 1), without copying it. Waits only when a large body comes faster
@@ -104,7 +110,11 @@ impl Draft {
     /// Length so far of body number `index` in bytes.
     #[must_use]
     pub fn body_len(&self, index: u32) -> u64 {
-        self.bodies.iter().find(|body| body.index == index).map(|body| body.length).unwrap_or_default()
+        self.bodies
+            .iter()
+            .find(|body| body.index == index)
+            .map(|body| body.length)
+            .unwrap_or_default()
     }
 
     /// Makes the record durable: resolves after `fdatasync`, which all commits that wait share.
@@ -119,18 +129,37 @@ impl Draft {
         check_sizes(&head, &parts, self.log.config())?;
         let mut bodies = Vec::with_capacity(self.bodies.len());
         for body in self.bodies {
-            let sha512 = body.sha512.ok_or(LogError::BodyUnfinished { index: body.index })?;
+            let sha512 = body
+                .sha512
+                .ok_or(LogError::BodyUnfinished { index: body.index })?;
             let file = match body.file {
                 Some(writer) => Some(writer.finish(body.length).await?),
                 None => None,
             };
             let (index, length, crc, chunks) = (body.index, body.length, body.crc, body.chunks);
-            bodies.push(FinishedBody { index, length, sha512, crc, chunks, file });
+            bodies.push(FinishedBody {
+                index,
+                length,
+                sha512,
+                crc,
+                chunks,
+                file,
+            });
         }
         let (reply, answer) = oneshot::channel();
-        self.log.send(Job::Commit(Box::new(CommitJob { head, parts, bodies, reply }))).await?;
+        self.log
+            .send(Job::Commit(Box::new(CommitJob {
+                head,
+                parts,
+                bodies,
+                reply,
+            })))
+            .await?;
         let (id, bodies) = answer.await.map_err(|_| LogError::Closed)??;
-        let bodies = bodies.into_iter().map(|body| (body.index, body.into_source())).collect();
+        let bodies = bodies
+            .into_iter()
+            .map(|body| (body.index, body.into_source()))
+            .collect();
         Ok(Committed { id, bodies })
     }
 
@@ -139,24 +168,45 @@ impl Draft {
             Some(position) => position,
             None => {
                 let (chunks, file) = (Vec::new(), None);
-                self.bodies.push(OpenBody { index, length: 0, crc: 0, sha512: None, chunks, file });
+                self.bodies.push(OpenBody {
+                    index,
+                    length: 0,
+                    crc: 0,
+                    sha512: None,
+                    chunks,
+                    file,
+                });
                 self.bodies.len().saturating_sub(1)
             }
         };
-        let open = self.bodies.get_mut(position).filter(|body| body.sha512.is_none());
+        let open = self
+            .bodies
+            .get_mut(position)
+            .filter(|body| body.sha512.is_none());
         open.ok_or(LogError::BodyFinished { index })
     }
 }
 
 fn check_sizes(head: &RecordHead, parts: &RecordParts, config: &LogConfig) -> Result<(), LogError> {
-    let refuse = |part, length, max| Err(LogError::TooLarge { part, length: wide(length), max: wide(max) });
-    for (part, text) in [("message id", &head.message_id), ("request id", &head.request_id)] {
+    let refuse = |part, length, max| {
+        Err(LogError::TooLarge {
+            part,
+            length: wide(length),
+            max: wide(max),
+        })
+    };
+    for (part, text) in [
+        ("message id", &head.message_id),
+        ("request id", &head.request_id),
+    ] {
         if text.len() > MAX_TEXT {
             return refuse(part, text.len(), MAX_TEXT);
         }
     }
     let chains = [&parts.hash_chain_result, &parts.hash_chain];
-    let all = [&parts.message, &parts.signature].into_iter().chain(chains.into_iter().flatten());
+    let all = [&parts.message, &parts.signature]
+        .into_iter()
+        .chain(chains.into_iter().flatten());
     let length = all.fold(0_usize, |sum, part| sum.saturating_add(part.len()));
     if length > config.part_bytes {
         return refuse("message with its signature", length, config.part_bytes);
@@ -188,7 +238,11 @@ impl FinishedBody {
 
     /// Bytes it will take in the segment.
     pub(crate) fn inline_bytes(&self) -> u64 {
-        if self.file.is_some() { 256 } else { self.length.saturating_add(256) }
+        if self.file.is_some() {
+            256
+        } else {
+            self.length.saturating_add(256)
+        }
     }
 
     /// From now on the file outlives this value.
@@ -218,7 +272,9 @@ struct BodyFile {
 impl Drop for BodyFile {
     fn drop(&mut self) {
         if !self.keep {
-            self.store.chore(Chore::RemoveBody { number: self.number });
+            self.store.chore(Chore::RemoveBody {
+                number: self.number,
+            });
         }
     }
 }
@@ -241,11 +297,25 @@ impl FileWriter {
         // The value is made on the pool: if nobody waits for it any more, dropping it removes the file.
         let task = spawn_blocking(move || {
             let file = store.fs.create(&store.layout.body(number))?;
-            Ok(BodyFile { store, number, file, keep: false })
+            Ok(BodyFile {
+                store,
+                number,
+                file,
+                keep: false,
+            })
         });
-        let body = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let body = task
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         let body = body.map_err(LogError::at("create", &path))?;
-        Ok(Self { body, gathered: Vec::new(), gathered_bytes: 0, position: 0, reserved: 0, under_way: None })
+        Ok(Self {
+            body,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            position: 0,
+            reserved: 0,
+            under_way: None,
+        })
     }
 
     async fn push(&mut self, chunk: Bytes) -> Result<(), LogError> {
@@ -260,10 +330,14 @@ impl FileWriter {
     /// Waits for the write under way and starts the next.
     async fn write(&mut self) -> Result<(), LogError> {
         self.wait().await?;
-        let (chunks, count) = (std::mem::take(&mut self.gathered), std::mem::take(&mut self.gathered_bytes));
+        let (chunks, count) = (
+            std::mem::take(&mut self.gathered),
+            std::mem::take(&mut self.gathered_bytes),
+        );
         let (file, position) = (Arc::clone(&self.body.file), self.position);
         let end = position.saturating_add(wide(count));
-        let reserve = (end > self.reserved).then(|| end.saturating_add(end.clamp(RESERVE_LEAST, RESERVE_MOST)));
+        let reserve = (end > self.reserved)
+            .then(|| end.saturating_add(end.clamp(RESERVE_LEAST, RESERVE_MOST)));
         self.reserved = reserve.unwrap_or(self.reserved);
         self.position = end;
         self.under_way = Some(spawn_blocking(move || {
@@ -273,7 +347,8 @@ impl FileWriter {
                 // No room to be generous; perhaps there is for what has come.
                 file.allocate(end)?;
             }
-            let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+            let mut slices: Vec<IoSlice<'_>> =
+                chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
             file.write_at(position, &mut slices)?;
             file.start_writing(position, wide(count));
             Ok(())
@@ -282,8 +357,12 @@ impl FileWriter {
     }
 
     async fn wait(&mut self) -> Result<(), LogError> {
-        let Some(task) = self.under_way.as_mut() else { return Ok(()) };
-        let result = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let Some(task) = self.under_way.as_mut() else {
+            return Ok(());
+        };
+        let result = task
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         self.under_way = None;
         result.map_err(|error| self.failed("write", error))
     }
@@ -297,14 +376,20 @@ impl FileWriter {
             file.set_len(length)?;
             file.sync_data(SyncSite::BodyData)
         });
-        let result = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let result = task
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         result.map_err(|error| self.failed("sync", error))?;
         add(&self.body.store.counters.syncs, 1);
         Ok(self.body)
     }
 
     fn failed(&self, operation: &'static str, error: io::Error) -> LogError {
-        LogError::io(operation, &self.body.store.layout.body(self.body.number), error)
+        LogError::io(
+            operation,
+            &self.body.store.layout.body(self.body.number),
+            error,
+        )
     }
 }
 

@@ -30,12 +30,20 @@ enum Held {
 
 impl BodySource {
     pub(crate) fn memory(chunks: Vec<Bytes>) -> Self {
-        let length = chunks.iter().fold(0_u64, |sum, chunk| sum.saturating_add(wide(chunk.len())));
-        Self { length, bytes: Held::Memory(chunks.into()) }
+        let length = chunks
+            .iter()
+            .fold(0_u64, |sum, chunk| sum.saturating_add(wide(chunk.len())));
+        Self {
+            length,
+            bytes: Held::Memory(chunks.into()),
+        }
     }
 
     pub(crate) fn file(file: Arc<dyn FsFile>, length: u64) -> Self {
-        Self { length, bytes: Held::File(file) }
+        Self {
+            length,
+            bytes: Held::File(file),
+        }
     }
 
     /// Length in bytes.
@@ -56,13 +64,21 @@ impl BodySource {
     /// [`io::ErrorKind::UnexpectedEof`].
     #[must_use]
     pub fn into_stream(self) -> BodyStream {
-        BodyStream { source: self, position: 0, chunk: 0, reading: None }
+        BodyStream {
+            source: self,
+            position: 0,
+            chunk: 0,
+            reading: None,
+        }
     }
 
     /// The bytes for blocking code, from the start.
     #[must_use]
     pub fn into_reader(self) -> BodyReader {
-        BodyReader { source: self, position: 0 }
+        BodyReader {
+            source: self,
+            position: 0,
+        }
     }
 }
 
@@ -76,7 +92,10 @@ pub struct BodyStream {
 
 impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyStream").field("length", &self.source.length).field("position", &self.position).finish()
+        f.debug_struct("BodyStream")
+            .field("length", &self.source.length)
+            .field("position", &self.position)
+            .finish()
     }
 }
 
@@ -98,15 +117,20 @@ impl Stream for BodyStream {
             Held::Memory(chunks) => {
                 let next = chunks.get(this.chunk).cloned();
                 this.chunk = this.chunk.saturating_add(1);
-                this.position = this.position.saturating_add(next.as_ref().map(|it| wide(it.len())).unwrap_or_default());
+                this.position = this
+                    .position
+                    .saturating_add(next.as_ref().map(|it| wide(it.len())).unwrap_or_default());
                 return Poll::Ready(next.map(Ok));
             }
         };
         if this.position >= this.source.length {
             return Poll::Ready(None);
         }
-        let reading = this.reading.get_or_insert_with(|| read_chunk(file, this.position, this.source.length));
-        let read = ready!(Pin::new(reading).poll(context)).unwrap_or_else(|error| Err(io::Error::other(error)));
+        let reading = this
+            .reading
+            .get_or_insert_with(|| read_chunk(file, this.position, this.source.length));
+        let read = ready!(Pin::new(reading).poll(context))
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         this.reading = None;
         match &read {
             Ok(bytes) => {
@@ -150,7 +174,10 @@ fn copy_from(chunks: &[Bytes], position: u64, buffer: &mut [u8]) -> usize {
     for chunk in chunks {
         if let Some(rest) = chunk.get(skip..).filter(|it| !it.is_empty()) {
             let count = rest.len().min(buffer.len());
-            buffer.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+            buffer
+                .iter_mut()
+                .zip(rest)
+                .for_each(|(place, byte)| *place = *byte);
             return count;
         }
         skip = skip.saturating_sub(chunk.len());

@@ -56,7 +56,11 @@ pub(crate) fn collect(
                 damage.push((offset, "bytes are not what was written"));
                 return;
             }
-            Found::Frame { offset, kind, payload } => (offset, kind, payload),
+            Found::Frame {
+                offset,
+                kind,
+                payload,
+            } => (offset, kind, payload),
         };
         let length = short(payload.len());
         let understood = match kind {
@@ -74,7 +78,9 @@ pub(crate) fn collect(
                 for body in &commit.bodies {
                     match body.place {
                         Place::File { number } => index.sets.bodies.insert(number),
-                        Place::Frame { offset } if bad.contains(&offset) => bad_bodies.push((commit.id, offset)),
+                        Place::Frame { offset } if bad.contains(&offset) => {
+                            bad_bodies.push((commit.id, offset))
+                        }
                         Place::Frame { .. } => {}
                     }
                 }
@@ -83,7 +89,9 @@ pub(crate) fn collect(
             }),
             FrameKind::Drop => commit::decode_drop(payload).is_some_and(|(id, files)| {
                 index.sets.dropped.insert(id);
-                files.into_iter().for_each(|number| index.sets.dropped_bodies.insert(number));
+                files
+                    .into_iter()
+                    .for_each(|number| index.sets.dropped_bodies.insert(number));
                 true
             }),
             FrameKind::Seal => {
@@ -100,8 +108,16 @@ pub(crate) fn collect(
                 let covered = std::mem::take(&mut pending_chains);
                 let first = covered.iter().min().copied().unwrap_or_default();
                 let last = covered.iter().max().copied().unwrap_or_default();
-                index.stamps.push(StampAt { id: stamp.id, offset, length, first, last });
-                covered.into_iter().for_each(|id| index.sets.stamped.insert(id));
+                index.stamps.push(StampAt {
+                    id: stamp.id,
+                    offset,
+                    length,
+                    first,
+                    last,
+                });
+                covered
+                    .into_iter()
+                    .for_each(|id| index.sets.stamped.insert(id));
                 true
             }),
         };
@@ -112,9 +128,22 @@ pub(crate) fn collect(
             last_landmark = offset;
         }
         if kind.commits() {
-            committed_end = offset.saturating_add(FRAME_HEADER_BYTES).saturating_add(length.into());
+            committed_end = offset
+                .saturating_add(FRAME_HEADER_BYTES)
+                .saturating_add(length.into());
         }
     })?;
     let index = Arc::new(index);
-    Ok(Collected { index, committed_end, last_landmark, end, batches, sealed, last_id, damage, blobs, bad_bodies })
+    Ok(Collected {
+        index,
+        committed_end,
+        last_landmark,
+        end,
+        batches,
+        sealed,
+        last_id,
+        damage,
+        blobs,
+        bad_bodies,
+    })
 }

@@ -85,7 +85,9 @@ impl Commit {
             out.extend_from_slice(&value.to_le_bytes());
         }
         let length = crate::num::short(out.len().saturating_sub(4)).to_le_bytes();
-        out.iter_mut().zip(length).for_each(|(place, byte)| *place = byte);
+        out.iter_mut()
+            .zip(length)
+            .for_each(|(place, byte)| *place = byte);
         out
     }
 
@@ -104,9 +106,21 @@ impl Commit {
         let (has_status, status) = (fields.u8()?, fields.u16()?);
         let head = RecordHead {
             time_ms,
-            side: if flags & PROVIDER == 0 { Side::Consumer } else { Side::Provider },
-            direction: if flags & RESPONSE == 0 { Direction::Request } else { Direction::Response },
-            kind: if flags & SOAP == 0 { Kind::Rest } else { Kind::Soap },
+            side: if flags & PROVIDER == 0 {
+                Side::Consumer
+            } else {
+                Side::Provider
+            },
+            direction: if flags & RESPONSE == 0 {
+                Direction::Request
+            } else {
+                Direction::Response
+            },
+            kind: if flags & SOAP == 0 {
+                Kind::Rest
+            } else {
+                Kind::Soap
+            },
             message_id: fields.text()?.to_owned(),
             request_id: fields.text()?.to_owned(),
             client: client(&mut fields)?,
@@ -133,14 +147,26 @@ impl Commit {
                 },
             });
         }
-        let commit = Self { id, head, message_sha512, message, signature, hash_chain_result, hash_chain, bodies };
+        let commit = Self {
+            id,
+            head,
+            message_sha512,
+            message,
+            signature,
+            hash_chain_result,
+            hash_chain,
+            bodies,
+        };
         fields.is_empty().then_some((commit, own))
     }
 
     /// All pieces, in the order in which they use up the own bytes.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Piece> {
         let chains = [&self.hash_chain_result, &self.hash_chain];
-        self.message.iter().chain(&self.signature).chain(chains.into_iter().flatten().flatten())
+        self.message
+            .iter()
+            .chain(&self.signature)
+            .chain(chains.into_iter().flatten().flatten())
     }
 }
 
@@ -262,7 +288,12 @@ impl StampFrame {
                 last: fields.u64()?,
             });
         }
-        fields.is_empty().then_some(Self { id, token, hash_chain_result, chains })
+        fields.is_empty().then_some(Self {
+            id,
+            token,
+            hash_chain_result,
+            chains,
+        })
     }
 }
 
@@ -287,7 +318,10 @@ pub(crate) fn chains(payload: &Bytes) -> Option<Vec<(u64, Bytes)>> {
 
 /// The payload of a drop frame: the record, then the numbers of its body files.
 pub(crate) fn encode_drop(id: u64, files: &[u64]) -> Vec<u8> {
-    std::iter::once(&id).chain(files).flat_map(|number| number.to_le_bytes()).collect()
+    std::iter::once(&id)
+        .chain(files)
+        .flat_map(|number| number.to_le_bytes())
+        .collect()
 }
 
 /// Reads the payload of a drop frame.

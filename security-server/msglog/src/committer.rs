@@ -1,7 +1,7 @@
 //! The one thread that writes segments: takes what waits, writes it at once, syncs once, then answers all.
 
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -27,9 +27,15 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 pub(crate) enum Job {
     Close(oneshot::Sender<()>),
     Commit(Box<CommitJob>),
-    Drop { id: RecordId, reply: Reply<()> },
+    Drop {
+        id: RecordId,
+        reply: Reply<()>,
+    },
     Probe(Reply<()>),
-    Stamp { batch: Box<StampBatch>, reply: Reply<StampId> },
+    Stamp {
+        batch: Box<StampBatch>,
+        reply: Reply<StampId>,
+    },
 }
 
 /// A record whose bodies are complete; large ones are durable already.
@@ -62,14 +68,32 @@ struct Batch {
 /// Whom to tell, and what to change in the index, once a batch is durable.
 #[derive(Debug)]
 enum Waiting {
-    Commit { entry: Entry, bodies: Vec<FinishedBody>, reply: Reply<(RecordId, Vec<FinishedBody>)> },
-    Drop { id: RecordId, files: Vec<u64>, chores: Vec<Chore>, reply: Reply<()> },
-    Stamp { at: StampAt, records: Vec<u64>, reply: Reply<StampId> },
+    Commit {
+        entry: Entry,
+        bodies: Vec<FinishedBody>,
+        reply: Reply<(RecordId, Vec<FinishedBody>)>,
+    },
+    Drop {
+        id: RecordId,
+        files: Vec<u64>,
+        chores: Vec<Chore>,
+        reply: Reply<()>,
+    },
+    Stamp {
+        at: StampAt,
+        records: Vec<u64>,
+        reply: Reply<StampId>,
+    },
 }
 
 impl Committer {
     /// Starts the committer's thread, and the one for chores if the configuration wants it.
-    pub(crate) fn spawn(store: Arc<Store>, queue: mpsc::Receiver<Job>, tail: Tail, next_id: u64) -> std::io::Result<()> {
+    pub(crate) fn spawn(
+        store: Arc<Store>,
+        queue: mpsc::Receiver<Job>,
+        tail: Tail,
+        next_id: u64,
+    ) -> std::io::Result<()> {
         let mut chores = None;
         if store.config.chores_thread {
             let (sender, receiver) = sync_channel(CHORES);
@@ -79,8 +103,18 @@ impl Committer {
             store.set_chores(Some(sender));
         }
         let (shared, batch) = (Shared::default(), Batch::default());
-        let committer = Self { store, queue, tail, next_id, shared, batch, chores };
-        std::thread::Builder::new().name("msglog-commit".to_owned()).spawn(move || committer.run())?;
+        let committer = Self {
+            store,
+            queue,
+            tail,
+            next_id,
+            shared,
+            batch,
+            chores,
+        };
+        std::thread::Builder::new()
+            .name("msglog-commit".to_owned())
+            .spawn(move || committer.run())?;
         Ok(())
     }
 
@@ -91,7 +125,9 @@ impl Committer {
             let mut taken = 1_usize;
             let limit = self.store.config.batch_bytes;
             while taken < self.store.config.batch_records && self.batch.bytes() < limit {
-                let Ok(job) = self.queue.try_recv() else { break };
+                let Ok(job) = self.queue.try_recv() else {
+                    break;
+                };
                 self.take(job, &mut closing);
                 taken = taken.saturating_add(1);
             }
@@ -127,32 +163,54 @@ impl Committer {
     }
 
     fn commit(&mut self, job: CommitJob) {
-        let CommitJob { head, parts, bodies, reply } = job;
+        let CommitJob {
+            head,
+            parts,
+            bodies,
+            reply,
+        } = job;
         let chains = [&parts.hash_chain_result, &parts.hash_chain];
-        let lengths = [&parts.message, &parts.signature].into_iter().chain(chains.into_iter().flatten());
+        let lengths = [&parts.message, &parts.signature]
+            .into_iter()
+            .chain(chains.into_iter().flatten());
         let size = lengths.fold(ROOM_BYTES, |sum, part| sum.saturating_add(wide(part.len())));
-        let size = bodies.iter().fold(size, |sum, body| sum.saturating_add(body.inline_bytes()));
+        let size = bodies
+            .iter()
+            .fold(size, |sum, body| sum.saturating_add(body.inline_bytes()));
         if let Err(error) = self.make_room(size) {
             let _ = reply.send(Err(error));
             return;
         }
-        let Some(group) = self.batch.group.as_mut() else { return };
+        let Some(group) = self.batch.group.as_mut() else {
+            return;
+        };
 
         let mut stored = Vec::with_capacity(bodies.len());
         for body in &bodies {
             let place = match body.file_number() {
                 Some(number) => Place::File { number },
                 None => {
-                    let (offset, _) = group.summed_frame(FrameKind::Body, &[], body.chunks(), body.crc);
+                    let (offset, _) =
+                        group.summed_frame(FrameKind::Body, &[], body.chunks(), body.crc);
                     Place::Frame { offset }
                 }
             };
             let (index, length, sha512, crc) = (body.index, body.length, body.sha512, body.crc);
-            stored.push(Body { index, length, sha512, crc, place });
+            stored.push(Body {
+                index,
+                length,
+                sha512,
+                crc,
+                place,
+            });
         }
         // A signature under a hash chain stands under other messages too; one without has only its certificates and
         // OCSP responses in common with others.
-        let whole = if parts.hash_chain_result.is_some() { Recurs::Whole } else { Recurs::InParts };
+        let whole = if parts.hash_chain_result.is_some() {
+            Recurs::Whole
+        } else {
+            Recurs::InParts
+        };
         let mut own = Vec::new();
         let mut place = |part: &Bytes, recurs| self.shared.place(part, recurs, group, &mut own);
         let commit = Commit {
@@ -161,14 +219,21 @@ impl Committer {
             message_sha512: parts.message_sha512,
             message: place(&parts.message, Recurs::Never),
             signature: place(&parts.signature, whole),
-            hash_chain_result: parts.hash_chain_result.as_ref().map(|it| place(it, Recurs::Whole)),
+            hash_chain_result: parts
+                .hash_chain_result
+                .as_ref()
+                .map(|it| place(it, Recurs::Whole)),
             hash_chain: parts.hash_chain.as_ref().map(|it| place(it, Recurs::Never)),
             bodies: stored,
         };
         self.next_id = self.next_id.saturating_add(1);
         let (offset, length) = group.frame(FrameKind::Commit, &commit.encode(), &own);
         let entry = Entry::new(&commit, offset, length);
-        self.batch.waiting.push(Waiting::Commit { entry, bodies, reply });
+        self.batch.waiting.push(Waiting::Commit {
+            entry,
+            bodies,
+            reply,
+        });
     }
 
     fn drop_bodies(&mut self, id: RecordId, reply: Reply<()>) {
@@ -187,9 +252,16 @@ impl Committer {
             let _ = reply.send(Err(error));
             return;
         }
-        let Some(group) = self.batch.group.as_mut() else { return };
+        let Some(group) = self.batch.group.as_mut() else {
+            return;
+        };
         group.frame(FrameKind::Drop, &commit::encode_drop(id.get(), &files), &[]);
-        self.batch.waiting.push(Waiting::Drop { id, files, chores, reply });
+        self.batch.waiting.push(Waiting::Drop {
+            id,
+            files,
+            chores,
+            reply,
+        });
     }
 
     /// A stamp has a batch to itself, so that none sees another half done.
@@ -197,16 +269,24 @@ impl Committer {
         self.flush();
         stamp.chains.sort_by_key(|(id, _)| *id);
         let size = stamp.chains.iter().fold(ROOM_BYTES, |sum, (_, chain)| {
-            sum.saturating_add(wide(chain.len())).saturating_add(2 * FRAME_HEADER_BYTES)
+            sum.saturating_add(wide(chain.len()))
+                .saturating_add(2 * FRAME_HEADER_BYTES)
         });
-        let size = size.saturating_add(wide(stamp.token.len().saturating_add(stamp.hash_chain_result.len())));
+        let size = size.saturating_add(wide(
+            stamp
+                .token
+                .len()
+                .saturating_add(stamp.hash_chain_result.len()),
+        ));
         let size = size.saturating_add(wide(stamp.chains.len()).saturating_mul(ROOM_BYTES / 16));
         let ready = self.check_stamp(&stamp).and_then(|()| self.make_room(size));
         if let Err(error) = ready {
             let _ = reply.send(Err(error));
             return;
         }
-        let Some(group) = self.batch.group.as_mut() else { return };
+        let Some(group) = self.batch.group.as_mut() else {
+            return;
+        };
 
         let mut chains = Vec::new();
         let mut payload = Vec::new();
@@ -218,19 +298,37 @@ impl Committer {
             if payload.len() >= CHAINS_BYTES || rest.peek().is_none() {
                 let bytes = Bytes::from(std::mem::take(&mut payload));
                 let (offset, length) = group.frame(FrameKind::StampChains, &[], &[bytes]);
-                chains.push(ChainsAt { offset, length, first: from, last: id.get() });
+                chains.push(ChainsAt {
+                    offset,
+                    length,
+                    first: from,
+                    last: id.get(),
+                });
                 first = None;
             }
         }
         let records: Vec<u64> = stamp.chains.iter().map(|(id, _)| id.get()).collect();
         let (token, hash_chain_result) = (stamp.token, stamp.hash_chain_result);
-        let frame = StampFrame { id: self.next_id, token, hash_chain_result, chains };
+        let frame = StampFrame {
+            id: self.next_id,
+            token,
+            hash_chain_result,
+            chains,
+        };
         self.next_id = self.next_id.saturating_add(1);
         let (offset, length) = group.frame(FrameKind::Stamp, &frame.encode(), &[]);
         let ends = records.first().copied().zip(records.last().copied());
         let (first, last) = ends.unwrap_or_default();
-        let at = StampAt { id: frame.id, offset, length, first, last };
-        self.batch.waiting.push(Waiting::Stamp { at, records, reply });
+        let at = StampAt {
+            id: frame.id,
+            offset,
+            length,
+            first,
+            last,
+        };
+        self.batch
+            .waiting
+            .push(Waiting::Stamp { at, records, reply });
         self.flush();
     }
 
@@ -238,13 +336,24 @@ impl Committer {
         if stamp.chains.is_empty() {
             return Err(LogError::EmptyStamp);
         }
-        let longest = stamp.chains.iter().map(|(_, chain)| chain.len()).max().unwrap_or_default();
+        let longest = stamp
+            .chains
+            .iter()
+            .map(|(_, chain)| chain.len())
+            .max()
+            .unwrap_or_default();
         let max = self.store.config.part_bytes;
-        for (part, length) in
-            [("token", stamp.token.len()), ("hash chain result", stamp.hash_chain_result.len()), ("hash chain", longest)]
-        {
+        for (part, length) in [
+            ("token", stamp.token.len()),
+            ("hash chain result", stamp.hash_chain_result.len()),
+            ("hash chain", longest),
+        ] {
             if length > max {
-                return Err(LogError::TooLarge { part, length: wide(length), max: wide(max) });
+                return Err(LogError::TooLarge {
+                    part,
+                    length: wide(length),
+                    max: wide(max),
+                });
             }
         }
         let state = self.store.state();
@@ -257,7 +366,11 @@ impl Committer {
             if !state.unstamped.contains(id.get()) {
                 drop(state);
                 let known = crate::read::entry(&self.store, *id)?.is_some();
-                return Err(if known { LogError::AlreadyStamped { id: *id } } else { LogError::UnknownRecord { id: *id } });
+                return Err(if known {
+                    LogError::AlreadyStamped { id: *id }
+                } else {
+                    LogError::UnknownRecord { id: *id }
+                });
             }
         }
         Ok(())
@@ -265,16 +378,27 @@ impl Committer {
 
     /// Makes sure that a segment is there and that `size` more bytes fit, ending the segment if they do not.
     fn make_room(&mut self, size: u64) -> Result<(), LogError> {
-        let end = self.batch.group.as_ref().map(Group::end).or_else(|| self.tail.end()).unwrap_or(HEADER_BYTES);
+        let end = self
+            .batch
+            .group
+            .as_ref()
+            .map(Group::end)
+            .or_else(|| self.tail.end())
+            .unwrap_or(HEADER_BYTES);
         let limit = self.store.config.segment_bytes;
-        if end > HEADER_BYTES.saturating_add(2 * FRAME_HEADER_BYTES) && end.saturating_add(size) > limit {
+        if end > HEADER_BYTES.saturating_add(2 * FRAME_HEADER_BYTES)
+            && end.saturating_add(size) > limit
+        {
             self.flush();
             if self.tail.is_open() {
                 self.roll()?;
             }
         }
         if self.batch.group.is_none() {
-            let writer = self.tail.ready(&self.store, self.next_id).inspect_err(|_| add(&self.store.counters.failures, 1))?;
+            let writer = self
+                .tail
+                .ready(&self.store, self.next_id)
+                .inspect_err(|_| add(&self.store.counters.failures, 1))?;
             let mut group = Group::new(writer.key, writer.end);
             group.frame(FrameKind::Batch, &writer.batches.to_le_bytes(), &[]);
             self.batch.group = Some(group);
@@ -286,7 +410,12 @@ impl Committer {
     fn roll(&mut self) -> Result<(), LogError> {
         self.shared.clear();
         let (key, length) = self.tail.seal(&self.store)?;
-        let index = self.store.state().segments.get(&key.number).map(|it| it.source.clone());
+        let index = self
+            .store
+            .state()
+            .segments
+            .get(&key.number)
+            .map(|it| it.source.clone());
         if let Some(Source::Memory { index, .. }) = index {
             self.store.chore(Chore::WriteIndex { key, length, index });
         }
@@ -296,7 +425,9 @@ impl Committer {
     /// Writes what has been laid out, syncs once, changes the index and answers.
     fn flush(&mut self) {
         let Batch { group, waiting } = std::mem::take(&mut self.batch);
-        let Some(group) = group.filter(|_| !waiting.is_empty()) else { return };
+        let Some(group) = group.filter(|_| !waiting.is_empty()) else {
+            return;
+        };
         let result = self.write(&group, &waiting);
         let Err(error) = result else {
             self.apply(waiting, group.length());
@@ -307,9 +438,14 @@ impl Committer {
         let gone = self.tail.cut_off(&self.store);
         for waiting in waiting {
             match waiting {
-                Waiting::Commit { mut bodies, reply, .. } => {
+                Waiting::Commit {
+                    mut bodies, reply, ..
+                } => {
                     // Until the cut is durable the record may come back after a crash, and would miss its bodies.
-                    bodies.iter_mut().filter(|_| !gone).for_each(FinishedBody::keep);
+                    bodies
+                        .iter_mut()
+                        .filter(|_| !gone)
+                        .for_each(FinishedBody::keep);
                     let _ = reply.send(Err(error.clone()));
                 }
                 Waiting::Drop { reply, .. } => drop(reply.send(Err(error.clone()))),
@@ -320,7 +456,9 @@ impl Committer {
 
     fn write(&mut self, group: &Group, waiting: &[Waiting]) -> Result<(), LogError> {
         let has_file = |it: &Waiting| match it {
-            Waiting::Commit { bodies, .. } => bodies.iter().any(|body| body.file_number().is_some()),
+            Waiting::Commit { bodies, .. } => {
+                bodies.iter().any(|body| body.file_number().is_some())
+            }
             Waiting::Drop { .. } | Waiting::Stamp { .. } => false,
         };
         if waiting.iter().any(has_file) {
@@ -339,25 +477,43 @@ impl Committer {
         let mut guard = self.store.state_mut();
         let state = &mut *guard;
         let mut active = state.segments.last_entry();
-        let memory = active.as_mut().and_then(|it| match &mut it.get_mut().source {
-            Source::Memory { index, .. } => Some(Arc::make_mut(index)),
-            Source::File(_) => None,
-        });
+        let memory = active
+            .as_mut()
+            .and_then(|it| match &mut it.get_mut().source {
+                Source::Memory { index, .. } => Some(Arc::make_mut(index)),
+                Source::File(_) => None,
+            });
         let mut none = SegmentIndex::default();
         let index = memory.unwrap_or(&mut none);
         let mut answers: Vec<Box<dyn FnOnce()>> = Vec::with_capacity(waiting.len());
         for waiting in waiting {
             match waiting {
-                Waiting::Commit { entry, mut bodies, reply } => {
+                Waiting::Commit {
+                    entry,
+                    mut bodies,
+                    reply,
+                } => {
                     index.push(entry);
-                    bodies.iter().filter_map(FinishedBody::file_number).for_each(|it| index.sets.bodies.insert(it));
+                    bodies
+                        .iter()
+                        .filter_map(FinishedBody::file_number)
+                        .for_each(|it| index.sets.bodies.insert(it));
                     state.unstamped.insert(entry.id);
                     add(&counters.commits, 1);
                     bodies.iter_mut().for_each(FinishedBody::keep);
-                    answers.push(Box::new(move || drop(reply.send(Ok((RecordId::new(entry.id), bodies))))));
+                    answers.push(Box::new(move || {
+                        drop(reply.send(Ok((RecordId::new(entry.id), bodies))))
+                    }));
                 }
-                Waiting::Drop { id, files, chores, reply } => {
-                    files.into_iter().for_each(|number| index.sets.dropped_bodies.insert(number));
+                Waiting::Drop {
+                    id,
+                    files,
+                    chores,
+                    reply,
+                } => {
+                    files
+                        .into_iter()
+                        .for_each(|number| index.sets.dropped_bodies.insert(number));
                     index.sets.dropped.insert(id.get());
                     state.dropped.insert(id.get());
                     let store = Arc::clone(&self.store);
@@ -387,7 +543,10 @@ impl Committer {
 
 impl Batch {
     fn bytes(&self) -> usize {
-        self.group.as_ref().map(|it| narrow(it.length())).unwrap_or_default()
+        self.group
+            .as_ref()
+            .map(|it| narrow(it.length()))
+            .unwrap_or_default()
     }
 }
 

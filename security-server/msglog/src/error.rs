@@ -100,14 +100,28 @@ pub enum LogError {
 
 impl LogError {
     /// For `map_err`: wraps what the system said about `path`.
-    pub(crate) fn at<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(crate) fn at<'a>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
         move |error| Self::io(operation, path, error)
     }
 
     /// Wraps what the system said about `path`.
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
         let (path, source) = (path.to_path_buf(), Arc::new(source));
-        if full { Self::Full { path, source } } else { Self::Io { operation, path, source } }
+        if full {
+            Self::Full { path, source }
+        } else {
+            Self::Io {
+                operation,
+                path,
+                source,
+            }
+        }
     }
 }

@@ -125,7 +125,10 @@ pub trait FsFile: Debug + Send + Sync {
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "an implementation of Fs must know them all")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an implementation of Fs must know them all"
+)]
 pub enum Access {
     /// Reading only.
     Read,
@@ -180,7 +183,11 @@ impl SyncSite {
 }
 
 /// Reads exactly `buffer.len()` bytes.
-pub(crate) fn read_exact_at(file: &dyn FsFile, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+pub(crate) fn read_exact_at(
+    file: &dyn FsFile,
+    mut offset: u64,
+    mut buffer: &mut [u8],
+) -> io::Result<()> {
     while !buffer.is_empty() {
         let count = file.read_at(offset, buffer)?;
         if count == 0 {
@@ -193,7 +200,11 @@ pub(crate) fn read_exact_at(file: &dyn FsFile, mut offset: u64, mut buffer: &mut
 }
 
 /// Reads `length` bytes at `offset` into a fresh buffer.
-pub(crate) fn read_bytes_at(file: &dyn FsFile, offset: u64, length: usize) -> io::Result<bytes::Bytes> {
+pub(crate) fn read_bytes_at(
+    file: &dyn FsFile,
+    offset: u64,
+    length: usize,
+) -> io::Result<bytes::Bytes> {
     let mut buffer = vec![0; length];
     read_exact_at(file, offset, &mut buffer)?;
     Ok(buffer.into())

@@ -51,8 +51,18 @@ impl fmt::Display for FsckReport {
                 writeln!(f, "{word}: {}: byte {offset}: {what}", path.display())?;
             }
         }
-        let Self { segments, records, bodies, stamps, unstamped, .. } = self;
-        write!(f, "{segments} segments, {records} records ({unstamped} unstamped), {bodies} bodies, {stamps} stamps: ")?;
+        let Self {
+            segments,
+            records,
+            bodies,
+            stamps,
+            unstamped,
+            ..
+        } = self;
+        write!(
+            f,
+            "{segments} segments, {records} records ({unstamped} unstamped), {bodies} bodies, {stamps} stamps: "
+        )?;
         match self.damage.len() {
             0 => write!(f, "clean"),
             count => write!(f, "{count} damaged"),
@@ -67,17 +77,26 @@ impl fmt::Display for FsckReport {
 pub fn fsck(dir: &Path, fs: &dyn Fs) -> Result<FsckReport, LogError> {
     let layout = Layout::new(dir);
     let numbers = segments(&layout, fs)?;
-    let mut check = Check { fs, layout: &layout, report: FsckReport::default(), known: Known::default() };
+    let mut check = Check {
+        fs,
+        layout: &layout,
+        report: FsckReport::default(),
+        known: Known::default(),
+    };
     let mut before: Option<u64> = None;
     for number in &numbers {
-        let expected = before.replace(*number).map_or(*number, |it| it.saturating_add(1));
+        let expected = before
+            .replace(*number)
+            .map_or(*number, |it| it.saturating_add(1));
         if expected != *number {
             check.damage(&layout.segment(expected), 0, "a segment is missing");
         }
         check.segment(*number, numbers.last() == Some(number))?;
     }
     check.bodies(before.unwrap_or_default())?;
-    let Check { mut report, known, .. } = check;
+    let Check {
+        mut report, known, ..
+    } = check;
     report.unstamped = known.records.count().saturating_sub(known.stamped.count());
     Ok(report)
 }
@@ -112,12 +131,19 @@ impl Check<'_> {
 
     fn segment(&mut self, number: u64, last: bool) -> Result<(), LogError> {
         let path = self.layout.segment(number);
-        let file = self.fs.open(&path, Access::Read).map_err(LogError::at("open", &path))?;
+        let file = self
+            .fs
+            .open(&path, Access::Read)
+            .map_err(LogError::at("open", &path))?;
         let file = file.as_ref();
         let length = file.length().map_err(LogError::at("read", &path))?;
         let header = match read_header(file, &path, length)? {
             Ok(header) => header,
-            Err(_) if last && crate::recover::is_empty(file, length).map_err(LogError::at("read", &path))? => {
+            Err(_)
+                if last
+                    && crate::recover::is_empty(file, length)
+                        .map_err(LogError::at("read", &path))? =>
+            {
                 self.note(&path, 0, "a segment that was about to be made");
                 return Ok(());
             }
@@ -131,8 +157,14 @@ impl Check<'_> {
         }
         let (collected, commits) = self.read(file, &path, header.key, last)?;
         self.report.segments = self.report.segments.saturating_add(1);
-        self.report.records = self.report.records.saturating_add(wide(collected.index.entries.len()));
-        self.report.stamps = self.report.stamps.saturating_add(wide(collected.index.stamps.len()));
+        self.report.records = self
+            .report
+            .records
+            .saturating_add(wide(collected.index.entries.len()));
+        self.report.stamps = self
+            .report
+            .stamps
+            .saturating_add(wide(collected.index.stamps.len()));
         for (offset, what) in &collected.damage {
             self.damage(&path, *offset, what);
         }
@@ -151,10 +183,18 @@ impl Check<'_> {
     }
 
     /// Reads all frames. The server may be writing the last segment: what looks like damage there is looked at again.
-    fn read(&self, file: &dyn FsFile, path: &Path, key: SegmentKey, last: bool) -> Result<(Collected, Commits), LogError> {
+    fn read(
+        &self,
+        file: &dyn FsFile,
+        path: &Path,
+        key: SegmentKey,
+        last: bool,
+    ) -> Result<(Collected, Commits), LogError> {
         let once = || {
             let mut commits = Vec::new();
-            let visit = |commit: &Commit, offset, own: &[u8]| commits.push((commit.clone(), offset, wide(own.len())));
+            let visit = |commit: &Commit, offset, own: &[u8]| {
+                commits.push((commit.clone(), offset, wide(own.len())))
+            };
             collect(file, key, visit).map(|collected| (collected, commits))
         };
         let mut read = once();
@@ -181,7 +221,11 @@ impl Check<'_> {
         (commit, offset, own): (&Commit, u64, u64),
     ) {
         if commit.id <= self.known.last_id || commit.id < header.first_id {
-            self.damage(path, offset, "a record's number is not larger than those before");
+            self.damage(
+                path,
+                offset,
+                "a record's number is not larger than those before",
+            );
         }
         self.known.last_id = commit.id.max(self.known.last_id);
         self.known.records.insert(commit.id);
@@ -202,13 +246,19 @@ impl Check<'_> {
         for body in &commit.bodies {
             match body.place {
                 Place::File { number } => {
-                    if self.known.files.insert(number, (commit.id, body.clone())).is_some() {
+                    if self
+                        .known
+                        .files
+                        .insert(number, (commit.id, body.clone()))
+                        .is_some()
+                    {
                         self.damage(path, offset, "two records have the same body file");
                     }
                 }
                 Place::Frame { offset: at } => {
                     let stored = collected.blobs.get(&at);
-                    let whole = stored.is_some_and(|it| *it == (FrameKind::Body, short(narrow(body.length))));
+                    let whole = stored
+                        .is_some_and(|it| *it == (FrameKind::Body, short(narrow(body.length))));
                     if !whole && !collected.bad_bodies.contains(&(commit.id, at)) {
                         self.damage(path, at, "a body is not there");
                     }
@@ -222,11 +272,19 @@ impl Check<'_> {
     fn later_drops(&mut self, last: u64) -> Result<(), LogError> {
         for number in segments(self.layout, self.fs)?.range(last..) {
             let path = self.layout.segment(*number);
-            let file = self.fs.open(&path, Access::Read).map_err(LogError::at("open", &path))?;
+            let file = self
+                .fs
+                .open(&path, Access::Read)
+                .map_err(LogError::at("open", &path))?;
             let length = file.length().map_err(LogError::at("read", &path))?;
             if let Ok(header) = read_header(file.as_ref(), &path, length)? {
                 let (collected, _) = self.read(file.as_ref(), &path, header.key, true)?;
-                collected.index.sets.dropped.iter().for_each(|id| self.known.dropped.insert(id));
+                collected
+                    .index
+                    .sets
+                    .dropped
+                    .iter()
+                    .for_each(|id| self.known.dropped.insert(id));
             }
         }
         Ok(())
@@ -242,7 +300,9 @@ impl Check<'_> {
             }
             self.known.stamped.insert(id);
         }
-        sets.dropped.iter().for_each(|id| self.known.dropped.insert(id));
+        sets.dropped
+            .iter()
+            .for_each(|id| self.known.dropped.insert(id));
     }
 
     fn end(&mut self, collected: &Collected, path: &Path, last: bool) {
@@ -250,18 +310,35 @@ impl Check<'_> {
         match collected.sealed {
             Some(count) if count != records => self.damage(path, 0, "the segment has lost records"),
             Some(_) => {}
-            None if !last => self.damage(path, collected.committed_end, "the end of the segment is missing"),
+            None if !last => self.damage(
+                path,
+                collected.committed_end,
+                "the end of the segment is missing",
+            ),
             None => match collected.end {
-                End::Torn(offset) => self.note(path, offset, "ends in the middle of a frame that nobody was told of"),
+                End::Torn(offset) => self.note(
+                    path,
+                    offset,
+                    "ends in the middle of a frame that nobody was told of",
+                ),
                 End::Clean(end) if end > collected.committed_end => {
-                    self.note(path, collected.committed_end, "what follows was not committed");
+                    self.note(
+                        path,
+                        collected.committed_end,
+                        "what follows was not committed",
+                    );
                 }
                 End::Clean(_) => {}
             },
         }
     }
 
-    fn index(&mut self, header: SegmentHeader, length: u64, collected: &Collected) -> Result<(), LogError> {
+    fn index(
+        &mut self,
+        header: SegmentHeader,
+        length: u64,
+        collected: &Collected,
+    ) -> Result<(), LogError> {
         let path = self.layout.index(header.key.number);
         let Ok(file) = self.fs.open(&path, Access::Read) else {
             self.note(&path, 0, "the index is missing and will be made again");
@@ -273,12 +350,23 @@ impl Check<'_> {
             return Ok(());
         };
         if summary.index.key != header.key || summary.index.segment_length != length {
-            self.note(&path, 0, "the index is of another segment and will be made again");
+            self.note(
+                &path,
+                0,
+                "the index is of another segment and will be made again",
+            );
             return Ok(());
         }
-        let bytes = file.length().and_then(|length| fs::read_bytes_at(file.as_ref(), 0, narrow(length)));
+        let bytes = file
+            .length()
+            .and_then(|length| fs::read_bytes_at(file.as_ref(), 0, narrow(length)));
         let same = bytes.map_err(failed())? == file::encode(header.key, length, &collected.index);
-        if !same || !summary.index.data_is_whole(file.as_ref()).map_err(failed())? {
+        if !same
+            || !summary
+                .index
+                .data_is_whole(file.as_ref())
+                .map_err(failed())?
+        {
             self.damage(&path, 0, "the index does not tell what the segment holds");
         }
         Ok(())
@@ -319,7 +407,11 @@ impl Check<'_> {
             match owner {
                 None => self.note(&dir.join(&name), 0, "no record names this file"),
                 Some((id, _)) if self.known.dropped.contains(*id) => {
-                    self.note(&dir.join(&name), 0, "the body was dropped and its file is still there");
+                    self.note(
+                        &dir.join(&name),
+                        0,
+                        "the body was dropped and its file is still there",
+                    );
                 }
                 Some(_) => {}
             }
@@ -330,7 +422,9 @@ impl Check<'_> {
 
 /// Numbers of the segments there are now.
 fn segments(layout: &Layout, fs: &dyn Fs) -> Result<BTreeSet<u64>, LogError> {
-    let names = fs.list(layout.dir()).map_err(LogError::at("list", layout.dir()))?;
+    let names = fs
+        .list(layout.dir())
+        .map_err(LogError::at("list", layout.dir()))?;
     let number = |name: &String| match Layout::parse(name) {
         Some(Named::Segment(number)) => Some(number),
         _ => None,
@@ -344,7 +438,11 @@ fn is_body(file: &dyn FsFile, body: &Body) -> std::io::Result<bool> {
     }
     let (mut at, mut crc) = (0, 0);
     while at < body.length {
-        let bytes = fs::read_bytes_at(file, at, narrow(body.length.saturating_sub(at).min(1 << 20)))?;
+        let bytes = fs::read_bytes_at(
+            file,
+            at,
+            narrow(body.length.saturating_sub(at).min(1 << 20)),
+        )?;
         crc = crc32c::crc32c_append(crc, &bytes);
         at = at.saturating_add(wide(bytes.len()));
     }

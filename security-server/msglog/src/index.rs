@@ -34,7 +34,15 @@ impl Entry {
     pub(crate) const BYTES: usize = 72;
 
     pub(crate) fn new(commit: &Commit, offset: u64, length: u32) -> Self {
-        let RecordHead { time_ms, message_id, request_id, client, service, local_party, .. } = &commit.head;
+        let RecordHead {
+            time_ms,
+            message_id,
+            request_id,
+            client,
+            service,
+            local_party,
+            ..
+        } = &commit.head;
         Self {
             id: commit.id,
             time_ms: *time_ms,
@@ -55,18 +63,36 @@ impl Entry {
         out.extend_from_slice(&self.offset.to_le_bytes());
         out.extend_from_slice(&self.length.to_le_bytes());
         out.extend_from_slice(&[self.flags, 0, 0, 0]);
-        for hash in [self.message, self.request, self.client, self.service, self.party] {
+        for hash in [
+            self.message,
+            self.request,
+            self.client,
+            self.service,
+            self.party,
+        ] {
             out.extend_from_slice(&hash.to_le_bytes());
         }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(bytes);
-        let (id, time_ms, offset, length) = (fields.u64()?, fields.i64()?, fields.u64()?, fields.u32()?);
+        let (id, time_ms, offset, length) =
+            (fields.u64()?, fields.i64()?, fields.u64()?, fields.u32()?);
         let [flags, ..] = fields.array::<4>()?;
         let (message, request, client) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (service, party) = (fields.u64()?, fields.u64()?);
-        Some(Self { id, time_ms, offset, length, flags, message, request, client, service, party })
+        Some(Self {
+            id,
+            time_ms,
+            offset,
+            length,
+            flags,
+            message,
+            request,
+            client,
+            service,
+            party,
+        })
     }
 }
 
@@ -115,7 +141,13 @@ pub(crate) struct Sets {
 
 impl Sets {
     fn in_order(&self) -> [&Runs; 5] {
-        [&self.records, &self.stamped, &self.dropped, &self.bodies, &self.dropped_bodies]
+        [
+            &self.records,
+            &self.stamped,
+            &self.dropped,
+            &self.bodies,
+            &self.dropped_bodies,
+        ]
     }
 }
 
@@ -130,7 +162,10 @@ impl SegmentIndex {
     }
 
     pub(crate) fn entry(&self, id: u64) -> Option<Entry> {
-        let number = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        let number = self
+            .entries
+            .binary_search_by_key(&id, |entry| entry.id)
+            .ok()?;
         self.entries.get(number).copied()
     }
 
@@ -141,7 +176,12 @@ impl SegmentIndex {
         match (filter.message, filter.request) {
             (Some(message), _) => self.chain(self.messages.get(&message), by_message, filter),
             (None, Some(request)) => self.chain(self.requests.get(&request), by_request, filter),
-            (None, None) => self.entries.iter().filter(|it| filter.fits(it)).copied().collect(),
+            (None, None) => self
+                .entries
+                .iter()
+                .filter(|it| filter.fits(it))
+                .copied()
+                .collect(),
         }
     }
 
@@ -152,7 +192,9 @@ impl SegmentIndex {
         filter: &Filter,
     ) -> Vec<Entry> {
         let at = |number: &u32| crate::num::narrow((*number).into());
-        let numbers = std::iter::successors(last.copied(), |number| self.earlier.get(at(number)).and_then(&before));
+        let numbers = std::iter::successors(last.copied(), |number| {
+            self.earlier.get(at(number)).and_then(&before)
+        });
         let entries = numbers.filter_map(|number| self.entries.get(at(&number)));
         let mut found: Vec<Entry> = entries.filter(|it| filter.fits(it)).copied().collect();
         found.reverse();
@@ -175,7 +217,11 @@ pub(crate) struct Filter {
 
 impl Filter {
     pub(crate) fn fits(&self, entry: &Entry) -> bool {
-        let direction = if entry.flags & commit::RESPONSE == 0 { Direction::Request } else { Direction::Response };
+        let direction = if entry.flags & commit::RESPONSE == 0 {
+            Direction::Request
+        } else {
+            Direction::Response
+        };
         self.message.is_none_or(|it| it == entry.message)
             && self.request.is_none_or(|it| it == entry.request)
             && self.client.is_none_or(|it| it == entry.client)

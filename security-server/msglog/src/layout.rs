@@ -22,7 +22,10 @@ pub(crate) enum Named {
 
 impl Layout {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), bodies: dir.join("bodies") }
+        Self {
+            dir: dir.to_path_buf(),
+            bodies: dir.join("bodies"),
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -62,7 +65,9 @@ impl Layout {
 
     /// Number of the body file with this name.
     pub(crate) fn parse_body(name: &str) -> Option<u64> {
-        numbered(name).filter(|(_, ending)| *ending == BODY).map(|(number, _)| number)
+        numbered(name)
+            .filter(|(_, ending)| *ending == BODY)
+            .map(|(number, _)| number)
     }
 }
 

@@ -50,7 +50,10 @@
 
 #![warn(missing_docs, clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
-#![cfg_attr(test, allow(clippy::indexing_slicing, reason = "a test may fail by panicking"))]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, reason = "a test may fail by panicking")
+)]
 
 mod append;
 mod body;
@@ -81,6 +84,7 @@ pub use fsck::{FsckReport, fsck};
 pub use log::{LogConfig, MessageLog, Stats};
 pub use read::Query;
 pub use record::{
-    BodyInfo, Direction, Kind, Record, RecordHead, RecordId, RecordParts, Side, Stamp, StampBatch, StampId, Unstamped,
+    BodyInfo, Direction, Kind, Record, RecordHead, RecordId, RecordParts, Side, Stamp, StampBatch,
+    StampId, Unstamped,
 };
 pub use recover::{Damage, RecoveryReport};

@@ -17,7 +17,10 @@ use crate::store::{Store, add};
 
 /// Where the log lives and how large its pieces are. The defaults are right for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "made with struct update syntax from LogConfig::new")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made with struct update syntax from LogConfig::new"
+)]
 pub struct LogConfig {
     /// Directory of the log; made if its parent exists. Nothing else may use it.
     pub dir: PathBuf,
@@ -104,7 +107,12 @@ impl MessageLog {
     /// [`LogError::Io`] and [`LogError::Full`] from the file system. Damage is not an error: it is in the report, and
     /// what is not damaged can be read.
     pub fn open(config: LogConfig, fs: Arc<dyn Fs>) -> Result<(Self, RecoveryReport), LogError> {
-        let Recovered { store, tail, next_id, report } = recover(config, fs)?;
+        let Recovered {
+            store,
+            tail,
+            next_id,
+            report,
+        } = recover(config, fs)?;
         let store = Arc::new(store);
         let (queue, jobs) = mpsc::channel(store.config.queue.max(1));
         Committer::spawn(Arc::clone(&store), jobs, tail, next_id)
@@ -172,7 +180,11 @@ impl MessageLog {
     /// a stamp that cannot be; [`LogError::Full`], [`LogError::Io`] or [`LogError::Closed`] otherwise.
     pub async fn stamp(&self, batch: StampBatch) -> Result<StampId, LogError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Stamp { batch: Box::new(batch), reply }).await?;
+        self.send(Job::Stamp {
+            batch: Box::new(batch),
+            reply,
+        })
+        .await?;
         answer.await.map_err(|_| LogError::Closed)?
     }
 
@@ -199,7 +211,11 @@ impl MessageLog {
         let config = self.config();
         let free = self.0.store.fs.free_bytes(&config.dir);
         if free.map_err(LogError::at("measure", &config.dir))? < config.min_free_bytes {
-            return Err(LogError::io("write to", &config.dir, std::io::ErrorKind::StorageFull.into()));
+            return Err(LogError::io(
+                "write to",
+                &config.dir,
+                std::io::ErrorKind::StorageFull.into(),
+            ));
         }
         Ok(())
     }

@@ -13,7 +13,9 @@ use crate::error::LogError;
 use crate::fs::{Access, FsFile};
 use crate::index::{self, Entry, Filter, StampAt};
 use crate::num::narrow;
-use crate::record::{BodyInfo, Direction, Record, RecordId, RecordParts, Stamp, StampId, Unstamped};
+use crate::record::{
+    BodyInfo, Direction, Record, RecordId, RecordParts, Stamp, StampId, Unstamped,
+};
 use crate::segment::{self, FRAME_HEADER_BYTES, FrameKind, SegmentKey};
 use crate::store::{Chore, Segment, Source, Store};
 
@@ -24,7 +26,10 @@ use crate::store::{Chore, Segment, Source, Store};
 /// let query = Query { direction: Some(Direction::Request), ..Query::message_id("4711") };
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "made with struct update syntax from its constructors")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made with struct update syntax from its constructors"
+)]
 pub struct Query {
     /// The consumer's message id.
     pub message_id: Option<String>,
@@ -55,13 +60,19 @@ impl Query {
     /// Records with this message id.
     #[must_use]
     pub fn message_id(id: &str) -> Self {
-        Self { message_id: Some(id.to_owned()), ..Self::default() }
+        Self {
+            message_id: Some(id.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// Records with this request id.
     #[must_use]
     pub fn request_id(id: &str) -> Self {
-        Self { request_id: Some(id.to_owned()), ..Self::default() }
+        Self {
+            request_id: Some(id.to_owned()),
+            ..Self::default()
+        }
     }
 
     fn filter(&self) -> Filter {
@@ -70,7 +81,10 @@ impl Query {
             message: self.message_id.as_deref().map(index::hash_text),
             request: self.request_id.as_deref().map(index::hash_text),
             client: self.client.as_ref().map(client),
-            service: self.service.as_ref().map(|id| index::hash_of(|out| commit::put_service(out, id))),
+            service: self
+                .service
+                .as_ref()
+                .map(|id| index::hash_of(|out| commit::put_service(out, id))),
             party: self.party.as_ref().map(client),
             direction: self.direction,
             from_ms: self.from_ms,
@@ -86,8 +100,13 @@ impl Query {
 
     fn fits(&self, commit: &Commit) -> bool {
         let head = &commit.head;
-        self.message_id.as_ref().is_none_or(|it| *it == head.message_id)
-            && self.request_id.as_ref().is_none_or(|it| *it == head.request_id)
+        self.message_id
+            .as_ref()
+            .is_none_or(|it| *it == head.message_id)
+            && self
+                .request_id
+                .as_ref()
+                .is_none_or(|it| *it == head.request_id)
             && self.party.as_ref().is_none_or(|it| *it == head.local_party)
             && self.client.as_ref().is_none_or(|it| *it == head.client)
             && self.service.as_ref().is_none_or(|it| *it == head.service)
@@ -102,7 +121,10 @@ struct Located {
 
 impl Located {
     fn of(segment: &Segment) -> Self {
-        Self { key: segment.key, source: segment.source.clone() }
+        Self {
+            key: segment.key,
+            source: segment.source.clone(),
+        }
     }
 
     /// Whether all of its records have ids up to this one.
@@ -118,7 +140,10 @@ impl Located {
         match &self.source {
             Source::Memory { file, .. } => Ok((Arc::clone(file), path)),
             Source::File(_) => {
-                let file = store.fs.open(&path, Access::Read).map_err(LogError::at("open", &path))?;
+                let file = store
+                    .fs
+                    .open(&path, Access::Read)
+                    .map_err(LogError::at("open", &path))?;
                 Ok((file, path))
             }
         }
@@ -134,32 +159,48 @@ impl Located {
             Source::Memory { index, .. } => Ok(in_memory(index)),
             Source::File(index) => {
                 let path = store.layout.index(self.key.number);
-                let file = store.fs.open(&path, Access::Read).map_err(LogError::at("open", &path))?;
+                let file = store
+                    .fs
+                    .open(&path, Access::Read)
+                    .map_err(LogError::at("open", &path))?;
                 in_file(index, &file).map_err(LogError::at("read", &path))
             }
         }
     }
 
     fn entry(&self, store: &Store, id: u64) -> Result<Option<Entry>, LogError> {
-        self.with_index(store, |index| index.entry(id), |index, file| index.entry(file.as_ref(), id))
+        self.with_index(
+            store,
+            |index| index.entry(id),
+            |index, file| index.entry(file.as_ref(), id),
+        )
     }
 }
 
 /// Ids of the records that fit, in ascending order.
 pub(crate) fn find(store: &Store, query: &Query) -> Result<Vec<RecordId>, LogError> {
-    let limit = if query.limit == 0 { Query::DEFAULT_LIMIT } else { query.limit };
+    let limit = if query.limit == 0 {
+        Query::DEFAULT_LIMIT
+    } else {
+        query.limit
+    };
     let after = query.after.map(RecordId::get).unwrap_or_default();
     let filter = query.filter();
     // Segments are looked at one after the other, so that no more than one's candidates are held.
     let numbers: Vec<u64> = store.state().segments.keys().copied().collect();
     let mut found = Vec::new();
     for number in numbers {
-        let Some(place) = store.state().segments.get(&number).map(Located::of) else { continue };
+        let Some(place) = store.state().segments.get(&number).map(Located::of) else {
+            continue;
+        };
         if place.ends_before(after) {
             continue;
         }
-        let candidates =
-            place.with_index(store, |index| index.candidates(&filter), |index, file| index.candidates(file, &filter))?;
+        let candidates = place.with_index(
+            store,
+            |index| index.candidates(&filter),
+            |index, file| index.candidates(file, &filter),
+        )?;
         let mut file = None;
         for entry in candidates.iter().filter(|entry| entry.id > after) {
             if query.names() {
@@ -189,8 +230,14 @@ pub(crate) fn entry(store: &Store, id: RecordId) -> Result<Option<Entry>, LogErr
 
 /// A whole record but its bodies.
 pub(crate) fn record(store: &Store, id: RecordId) -> Result<Option<Record>, LogError> {
-    let Some(open) = Opened::find(store, id)? else { return Ok(None) };
-    let Commit { head, message_sha512, .. } = open.commit.clone();
+    let Some(open) = Opened::find(store, id)? else {
+        return Ok(None);
+    };
+    let Commit {
+        head,
+        message_sha512,
+        ..
+    } = open.commit.clone();
     let [message, signature, hash_chain_result, hash_chain] = open.parts()?;
     let parts = RecordParts {
         message: message.unwrap_or_default(),
@@ -200,26 +247,54 @@ pub(crate) fn record(store: &Store, id: RecordId) -> Result<Option<Record>, LogE
         hash_chain,
     };
     let kept = !store.state().dropped.contains(id.get());
-    let info = |body: &Body| BodyInfo { index: body.index, len: body.length, sha512: body.sha512, kept };
+    let info = |body: &Body| BodyInfo {
+        index: body.index,
+        len: body.length,
+        sha512: body.sha512,
+        kept,
+    };
     let bodies = open.commit.bodies.iter().map(info).collect();
-    Ok(Some(Record { id, head, parts, bodies, stamp: stamp(store, id)? }))
+    Ok(Some(Record {
+        id,
+        head,
+        parts,
+        bodies,
+        stamp: stamp(store, id)?,
+    }))
 }
 
 /// One body of a record, unless there is none or it was dropped.
-pub(crate) fn body(store: &Store, id: RecordId, index: u32) -> Result<Option<BodySource>, LogError> {
-    let Some(open) = Opened::find(store, id)? else { return Ok(None) };
+pub(crate) fn body(
+    store: &Store,
+    id: RecordId,
+    index: u32,
+) -> Result<Option<BodySource>, LogError> {
+    let Some(open) = Opened::find(store, id)? else {
+        return Ok(None);
+    };
     let dropped = store.state().dropped.contains(id.get());
-    let Some(body) = open.commit.bodies.iter().find(|it| it.index == index && !dropped) else { return Ok(None) };
+    let Some(body) = open
+        .commit
+        .bodies
+        .iter()
+        .find(|it| it.index == index && !dropped)
+    else {
+        return Ok(None);
+    };
     match body.place {
         Place::File { number } => {
             let path = store.layout.body(number);
-            let file = store.fs.open(&path, Access::Read).map_err(LogError::at("open", &path))?;
+            let file = store
+                .fs
+                .open(&path, Access::Read)
+                .map_err(LogError::at("open", &path))?;
             Ok(Some(BodySource::file(file, body.length)))
         }
         Place::Frame { offset } => {
             let read = segment::read_frame(open.file.as_ref(), open.key, offset, FrameKind::Body);
             let bytes = read.map_err(LogError::at("read", &open.path))?;
-            let bytes = bytes.ok_or_else(|| damaged(&open.path, offset, "body is not what was written"))?;
+            let bytes =
+                bytes.ok_or_else(|| damaged(&open.path, offset, "body is not what was written"))?;
             Ok(Some(BodySource::memory(vec![bytes])))
         }
     }
@@ -231,11 +306,20 @@ pub(crate) fn body_chores(store: &Store, id: RecordId) -> Result<Option<DropPlan
         return Ok(None);
     }
     let open = Opened::find(store, id)?.ok_or(LogError::UnknownRecord { id })?;
-    let chores = open.commit.bodies.iter().map(|body| drop_chore(open.key, body)).collect();
-    let files = open.commit.bodies.iter().filter_map(|body| match body.place {
-        Place::File { number } => Some(number),
-        Place::Frame { .. } => None,
-    });
+    let chores = open
+        .commit
+        .bodies
+        .iter()
+        .map(|body| drop_chore(open.key, body))
+        .collect();
+    let files = open
+        .commit
+        .bodies
+        .iter()
+        .filter_map(|body| match body.place {
+            Place::File { number } => Some(number),
+            Place::Frame { .. } => None,
+        });
     Ok(Some((chores, files.collect())))
 }
 
@@ -244,8 +328,14 @@ pub(crate) type DropPlan = (Vec<Chore>, Vec<u64>);
 
 /// What overwrites those bodies of a record that stand in its segment.
 pub(crate) fn inline_chores(store: &Store, id: RecordId) -> Result<Vec<Chore>, LogError> {
-    let Some(open) = Opened::find(store, id)? else { return Ok(Vec::new()) };
-    let inline = open.commit.bodies.iter().filter(|body| matches!(body.place, Place::Frame { .. }));
+    let Some(open) = Opened::find(store, id)? else {
+        return Ok(Vec::new());
+    };
+    let inline = open
+        .commit
+        .bodies
+        .iter()
+        .filter(|body| matches!(body.place, Place::Frame { .. }));
     Ok(inline.map(|body| drop_chore(open.key, body)).collect())
 }
 
@@ -272,7 +362,11 @@ pub(crate) fn unstamped(store: &Store, limit: usize) -> Result<Vec<Unstamped>, L
         let [_, signature, ..] = open.parts()?;
         let signature = signature.unwrap_or_default();
         bytes = bytes.saturating_add(signature.len());
-        found.push(Unstamped { id, time_ms: open.commit.head.time_ms, signature });
+        found.push(Unstamped {
+            id,
+            time_ms: open.commit.head.time_ms,
+            signature,
+        });
         if bytes >= UNSTAMPED_BYTES {
             break;
         }
@@ -300,12 +394,26 @@ fn stamp(store: &Store, id: RecordId) -> Result<Option<Stamp>, LogError> {
         };
         let frame = StampFrame::decode(&read(at.offset, FrameKind::Stamp, at.length)?)
             .ok_or_else(|| damaged(&path, at.offset, "stamp does not read"))?;
-        for group in frame.chains.iter().filter(|it| it.first <= id.get() && id.get() <= it.last) {
+        for group in frame
+            .chains
+            .iter()
+            .filter(|it| it.first <= id.get() && id.get() <= it.last)
+        {
             let chains = commit::chains(&read(group.offset, FrameKind::StampChains, group.length)?)
                 .ok_or_else(|| damaged(&path, group.offset, "chains do not read"))?;
             if let Some((_, hash_chain)) = chains.into_iter().find(|(it, _)| *it == id.get()) {
-                let StampFrame { id, token, hash_chain_result, .. } = frame;
-                return Ok(Some(Stamp { id: StampId::new(id), token, hash_chain_result, hash_chain }));
+                let StampFrame {
+                    id,
+                    token,
+                    hash_chain_result,
+                    ..
+                } = frame;
+                return Ok(Some(Stamp {
+                    id: StampId::new(id),
+                    token,
+                    hash_chain_result,
+                    hash_chain,
+                }));
             }
         }
     }
@@ -315,7 +423,9 @@ fn stamp(store: &Store, id: RecordId) -> Result<Option<Stamp>, LogError> {
 /// Stamps whose range holds the record, and where they stand. A stamp is never in an earlier segment than its records.
 fn stamps_over(store: &Store, id: u64) -> Vec<(Located, StampAt)> {
     let state = store.state();
-    let Some(number) = state.segment_of(id).map(|it| it.key.number) else { return Vec::new() };
+    let Some(number) = state.segment_of(id).map(|it| it.key.number) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     for segment in state.segments.range(number..).map(|(_, it)| it) {
         let stamps = match &segment.source {
@@ -341,19 +451,39 @@ impl Opened {
     fn find(store: &Store, id: RecordId) -> Result<Option<Self>, LogError> {
         let place = store.state().segment_of(id.get()).map(Located::of);
         let Some(place) = place else { return Ok(None) };
-        let Some(entry) = place.entry(store, id.get())? else { return Ok(None) };
+        let Some(entry) = place.entry(store, id.get())? else {
+            return Ok(None);
+        };
         let (file, path) = place.file(store)?;
         let (commit, own) = read_commit(file.as_ref(), &path, place.key, &entry)?;
-        Ok(Some(Self { file, path, key: place.key, commit, own }))
+        Ok(Some(Self {
+            file,
+            path,
+            key: place.key,
+            commit,
+            own,
+        }))
     }
 
     /// Message, signature, hash chain result, hash chain.
     fn parts(&self) -> Result<[Option<Bytes>; 4], LogError> {
         let mut own = self.own.clone();
-        let mut next = |pieces: Option<&Vec<Piece>>| pieces.map(|it| self.part(it, &mut own)).transpose();
-        let Commit { message, signature, hash_chain_result, hash_chain, .. } = &self.commit;
+        let mut next =
+            |pieces: Option<&Vec<Piece>>| pieces.map(|it| self.part(it, &mut own)).transpose();
+        let Commit {
+            message,
+            signature,
+            hash_chain_result,
+            hash_chain,
+            ..
+        } = &self.commit;
         let (message, signature) = (next(Some(message))?, next(Some(signature))?);
-        Ok([message, signature, next(hash_chain_result.as_ref())?, next(hash_chain.as_ref())?])
+        Ok([
+            message,
+            signature,
+            next(hash_chain_result.as_ref())?,
+            next(hash_chain.as_ref())?,
+        ])
     }
 
     fn part(&self, pieces: &[Piece], own: &mut Bytes) -> Result<Bytes, LogError> {
@@ -366,10 +496,17 @@ impl Opened {
                 Ok(own.split_to(length))
             }
             Piece::Shared { offset, length } => {
-                let read =
-                    segment::read_known_frame(self.file.as_ref(), self.key, offset, FrameKind::Shared, length);
+                let read = segment::read_known_frame(
+                    self.file.as_ref(),
+                    self.key,
+                    offset,
+                    FrameKind::Shared,
+                    length,
+                );
                 let bytes = read.map_err(LogError::at("read", &self.path))?;
-                bytes.ok_or_else(|| damaged(&self.path, offset, "shared bytes are not what was written"))
+                bytes.ok_or_else(|| {
+                    damaged(&self.path, offset, "shared bytes are not what was written")
+                })
             }
         };
         match pieces {
@@ -385,21 +522,32 @@ impl Opened {
     }
 }
 
-fn read_commit(file: &dyn FsFile, path: &std::path::Path, key: SegmentKey, entry: &Entry) -> Result<(Commit, Bytes), LogError> {
+fn read_commit(
+    file: &dyn FsFile,
+    path: &std::path::Path,
+    key: SegmentKey,
+    entry: &Entry,
+) -> Result<(Commit, Bytes), LogError> {
     let read = segment::read_known_frame(file, key, entry.offset, FrameKind::Commit, entry.length);
     let payload = match read {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
         other => other.map_err(LogError::at("read", path))?,
     };
-    let payload = payload.ok_or_else(|| damaged(path, entry.offset, "record is not what was written"))?;
+    let payload =
+        payload.ok_or_else(|| damaged(path, entry.offset, "record is not what was written"))?;
     let decoded = Commit::decode(&payload).filter(|(commit, _)| commit.id == entry.id);
-    let (commit, own) = decoded.ok_or_else(|| damaged(path, entry.offset, "record does not read"))?;
+    let (commit, own) =
+        decoded.ok_or_else(|| damaged(path, entry.offset, "record does not read"))?;
     let own = payload.slice_ref(own);
     Ok((commit, own))
 }
 
 fn damaged(path: &std::path::Path, offset: u64, what: &'static str) -> LogError {
-    LogError::Damaged { path: path.to_path_buf(), offset, what }
+    LogError::Damaged {
+        path: path.to_path_buf(),
+        offset,
+        what,
+    }
 }
 
 /// Signatures that [`unstamped`] hands out at once, 32 MiB.

@@ -73,7 +73,10 @@ pub enum Direction {
 
 /// Which protocol the message is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a third protocol would be a new format version")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a third protocol would be a new format version"
+)]
 pub enum Kind {
     /// A REST block.
     Rest,
@@ -83,7 +86,10 @@ pub enum Kind {
 
 /// What a message is found by (`signatures-and-log.md` 4.1). Texts have at most 65535 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the caller fills in all of it; a new field must be looked at")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the caller fills in all of it; a new field must be looked at"
+)]
 pub struct RecordHead {
     /// Time of the record in milliseconds since 1970, UTC.
     pub time_ms: i64,
@@ -110,7 +116,10 @@ pub struct RecordHead {
 /// The signed message and what proves it, byte for byte as sent or received. Together at most
 /// [`LogConfig::part_bytes`](crate::LogConfig::part_bytes).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the caller fills in all of it; a new field must be looked at")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the caller fills in all of it; a new field must be looked at"
+)]
 pub struct RecordParts {
     /// REST block or SOAP envelope.
     pub message: Bytes,
@@ -170,7 +179,10 @@ pub struct Stamp {
 
 /// A time-stamp over several records, to be written by [`MessageLog::stamp`](crate::MessageLog::stamp).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the caller fills in all of it; a new field must be looked at")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the caller fills in all of it; a new field must be looked at"
+)]
 pub struct StampBatch {
     /// Token, DER.
     pub token: Bytes,

@@ -57,7 +57,11 @@ pub struct Damage {
 
 impl Damage {
     pub(crate) fn new(path: &Path, offset: u64, what: &'static str) -> Self {
-        Self { path: path.to_path_buf(), offset, what }
+        Self {
+            path: path.to_path_buf(),
+            offset,
+            what,
+        }
     }
 }
 
@@ -86,10 +90,23 @@ pub(crate) fn recover(config: LogConfig, fs: Arc<dyn Fs>) -> Result<Recovered, L
         }
     }
     // A record that does not read has taken a number that is not known now.
-    let skipped = if recovery.report.damage.is_empty() { 0 } else { NUMBERS_OF_A_SEGMENT };
+    let skipped = if recovery.report.damage.is_empty() {
+        0
+    } else {
+        NUMBERS_OF_A_SEGMENT
+    };
     let next_body = recovery.bodies()?;
     recovery.check_bad_bodies();
-    let Recovery { mut state, sets, mut report, tail, rebuilt, last_id, redo, .. } = recovery;
+    let Recovery {
+        mut state,
+        sets,
+        mut report,
+        tail,
+        rebuilt,
+        last_id,
+        redo,
+        ..
+    } = recovery;
     state.unstamped = sets.records;
     for id in sets.stamped.iter() {
         state.unstamped.remove(id);
@@ -97,31 +114,49 @@ pub(crate) fn recover(config: LogConfig, fs: Arc<dyn Fs>) -> Result<Recovered, L
     state.dropped = sets.dropped;
     report.segments = crate::num::wide(state.segments.len());
     report.indexes_rebuilt = crate::num::wide(rebuilt.len());
-    report.records = state.segments.values().map(|it| it.source.count()).fold(0, u64::saturating_add);
+    report.records = state
+        .segments
+        .values()
+        .map(|it| it.source.count())
+        .fold(0, u64::saturating_add);
     let store = Store::new(config, fs, state, next_body, lock);
     rebuilt.into_iter().for_each(|chore| store.do_chore(chore));
     for id in redo {
         redo_drop(&store, RecordId::new(id))?;
     }
-    Ok(Recovered { store, tail, next_id: last_id.saturating_add(1).saturating_add(skipped), report })
+    Ok(Recovered {
+        store,
+        tail,
+        next_id: last_id.saturating_add(1).saturating_add(skipped),
+        report,
+    })
 }
 
 /// Makes and locks the directories, and makes their names durable: also those that a process left that ended before it
 /// could.
-fn prepare(layout: &Layout, fs: &dyn Fs) -> Result<Box<dyn std::fmt::Debug + Send + Sync>, LogError> {
+fn prepare(
+    layout: &Layout,
+    fs: &dyn Fs,
+) -> Result<Box<dyn std::fmt::Debug + Send + Sync>, LogError> {
     let dir = layout.dir();
     fs.create_dir(dir).map_err(LogError::at("create", dir))?;
     let lock = fs.lock_dir(dir).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => LogError::Locked { path: dir.to_path_buf() },
+        ErrorKind::WouldBlock => LogError::Locked {
+            path: dir.to_path_buf(),
+        },
         _ => LogError::io("lock", dir, error),
     })?;
     if let Some(parent) = dir.parent().filter(|it| !it.as_os_str().is_empty()) {
-        fs.sync_dir(parent, SyncSite::LogRoot).map_err(LogError::at("sync", parent))?;
+        fs.sync_dir(parent, SyncSite::LogRoot)
+            .map_err(LogError::at("sync", parent))?;
     } else {
-        fs.sync_dir(Path::new("."), SyncSite::LogRoot).map_err(LogError::at("sync", Path::new(".")))?;
+        fs.sync_dir(Path::new("."), SyncSite::LogRoot)
+            .map_err(LogError::at("sync", Path::new(".")))?;
     }
-    fs.create_dir(layout.bodies()).map_err(LogError::at("create", layout.bodies()))?;
-    fs.sync_dir(dir, SyncSite::RecoveredDir).map_err(LogError::at("sync", dir))?;
+    fs.create_dir(layout.bodies())
+        .map_err(LogError::at("create", layout.bodies()))?;
+    fs.sync_dir(dir, SyncSite::RecoveredDir)
+        .map_err(LogError::at("sync", dir))?;
     Ok(lock)
 }
 
@@ -166,7 +201,9 @@ impl<'a> Recovery<'a> {
                 Some(Named::Segment(number)) => drop(numbers.insert(number)),
                 Some(Named::IndexDraft) => {
                     let path = dir.join(&name);
-                    self.fs.remove(&path).map_err(LogError::at("remove", &path))?;
+                    self.fs
+                        .remove(&path)
+                        .map_err(LogError::at("remove", &path))?;
                 }
                 Some(Named::Index(_)) | None => {}
             }
@@ -178,7 +215,11 @@ impl<'a> Recovery<'a> {
     fn check_gap(&mut self, before: Option<u64>, number: u64) {
         let expected = before.map(|it| it.saturating_add(1)).unwrap_or(number);
         if expected != number {
-            self.report.damage.push(Damage::new(&self.layout.segment(expected), 0, "a segment is missing"));
+            self.report.damage.push(Damage::new(
+                &self.layout.segment(expected),
+                0,
+                "a segment is missing",
+            ));
         }
     }
 
@@ -199,19 +240,34 @@ impl<'a> Recovery<'a> {
             && index.0.segment_length == length
         {
             let (index, sets) = index;
-            self.last_id = self.last_id.max(index.last_id).max(header.first_id.saturating_sub(1));
-            self.last_id = index.stamps.iter().map(|it| it.id).fold(self.last_id, u64::max);
+            self.last_id = self
+                .last_id
+                .max(index.last_id)
+                .max(header.first_id.saturating_sub(1));
+            self.last_id = index
+                .stamps
+                .iter()
+                .map(|it| it.id)
+                .fold(self.last_id, u64::max);
             self.add_sets(&sets);
             self.add_segment(header, Source::File(Arc::new(index)));
             return Ok(());
         }
         let collected = self.collect(file.as_ref(), &path, header)?;
         if collected.sealed.is_none() {
-            self.report.damage.push(Damage::new(&path, collected.committed_end, "the end of the segment is missing"));
+            self.report.damage.push(Damage::new(
+                &path,
+                collected.committed_end,
+                "the end of the segment is missing",
+            ));
         } else if collected.damage.is_empty() {
             // A damaged segment gets no index, so that each start tells of it.
             let index = Arc::clone(&collected.index);
-            self.rebuilt.push(Chore::WriteIndex { key: header.key, length, index });
+            self.rebuilt.push(Chore::WriteIndex {
+                key: header.key,
+                length,
+                index,
+            });
         }
         self.add_collected(header, file, &path, collected);
         Ok(())
@@ -256,15 +312,31 @@ impl<'a> Recovery<'a> {
             }
         }
         rewrite(file.as_ref(), collected.last_landmark, end).map_err(failed("write"))?;
-        file.sync_data(SyncSite::RecoveredTail).map_err(failed("sync"))?;
+        file.sync_data(SyncSite::RecoveredTail)
+            .map_err(failed("sync"))?;
         self.tail = Tail::Wanted(number.saturating_add(1));
         if whole && collected.sealed.is_none() {
-            let (key, file, path, batches) = (header.key, Arc::clone(&file), path.clone(), collected.batches);
-            self.tail = Tail::Open(Writer { key, file, path, end, batches });
+            let (key, file, path, batches) = (
+                header.key,
+                Arc::clone(&file),
+                path.clone(),
+                collected.batches,
+            );
+            self.tail = Tail::Open(Writer {
+                key,
+                file,
+                path,
+                end,
+                batches,
+            });
         } else if whole {
             let length = file.length().map_err(failed("read"))?;
             let index = Arc::clone(&collected.index);
-            self.rebuilt.push(Chore::WriteIndex { key: header.key, length, index });
+            self.rebuilt.push(Chore::WriteIndex {
+                key: header.key,
+                length,
+                index,
+            });
         }
         self.redo = collected.index.sets.dropped.iter().collect();
         self.add_collected(header, file, &path, collected);
@@ -272,39 +344,81 @@ impl<'a> Recovery<'a> {
     }
 
     fn open(&self, path: &Path, access: Access) -> Result<Arc<dyn FsFile>, LogError> {
-        self.fs.open(path, access).map_err(LogError::at("open", path))
+        self.fs
+            .open(path, access)
+            .map_err(LogError::at("open", path))
     }
 
-    fn collect(&mut self, file: &dyn FsFile, path: &Path, header: SegmentHeader) -> Result<Collected, LogError> {
-        let collected = collect(file, header.key, |_, _, _| {}).map_err(LogError::at("read", path))?;
-        let damage = collected.damage.iter().map(|(offset, what)| Damage::new(path, *offset, what));
+    fn collect(
+        &mut self,
+        file: &dyn FsFile,
+        path: &Path,
+        header: SegmentHeader,
+    ) -> Result<Collected, LogError> {
+        let collected =
+            collect(file, header.key, |_, _, _| {}).map_err(LogError::at("read", path))?;
+        let damage = collected
+            .damage
+            .iter()
+            .map(|(offset, what)| Damage::new(path, *offset, what));
         self.report.damage.extend(damage);
         Ok(collected)
     }
 
     /// The index of a sealed segment, if it is there and whole. One that is not is made again.
     fn index(&self, number: u64) -> Option<(SealedIndex, Sets)> {
-        let file = self.fs.open(&self.layout.index(number), Access::Read).ok()?;
+        let file = self
+            .fs
+            .open(&self.layout.index(number), Access::Read)
+            .ok()?;
         let summary = SealedIndex::open(file.as_ref()).ok().flatten()?;
         Some((summary.index, summary.sets))
     }
 
-    fn add_collected(&mut self, header: SegmentHeader, file: Arc<dyn FsFile>, path: &Path, collected: Collected) {
-        self.last_id = self.last_id.max(collected.last_id).max(header.first_id.saturating_sub(1));
+    fn add_collected(
+        &mut self,
+        header: SegmentHeader,
+        file: Arc<dyn FsFile>,
+        path: &Path,
+        collected: Collected,
+    ) {
+        self.last_id = self
+            .last_id
+            .max(collected.last_id)
+            .max(header.first_id.saturating_sub(1));
         for (id, offset) in &collected.bad_bodies {
             self.bad_bodies.insert(*id, (path.to_path_buf(), *offset));
         }
         self.add_sets(&collected.index.sets);
-        self.add_segment(header, Source::Memory { index: collected.index, file });
+        self.add_segment(
+            header,
+            Source::Memory {
+                index: collected.index,
+                file,
+            },
+        );
     }
 
     fn add_segment(&mut self, header: SegmentHeader, source: Source) {
         let SegmentHeader { key, first_id } = header;
-        self.state.segments.insert(key.number, Segment { key, first_id, source });
+        self.state.segments.insert(
+            key.number,
+            Segment {
+                key,
+                first_id,
+                source,
+            },
+        );
     }
 
     fn add_sets(&mut self, sets: &Sets) {
-        let Sets { records, stamped, dropped, bodies, dropped_bodies } = &mut self.sets;
+        let Sets {
+            records,
+            stamped,
+            dropped,
+            bodies,
+            dropped_bodies,
+        } = &mut self.sets;
         for (all, new) in [
             (records, &sets.records),
             (stamped, &sets.stamped),
@@ -322,26 +436,51 @@ impl<'a> Recovery<'a> {
         let dir = self.layout.bodies();
         let names = self.fs.list(dir).map_err(LogError::at("list", dir))?;
         let mut present = Runs::default();
-        names.iter().filter_map(|name| Layout::parse_body(name)).for_each(|number| present.insert(number));
+        names
+            .iter()
+            .filter_map(|name| Layout::parse_body(name))
+            .for_each(|number| present.insert(number));
         let all_known = self.report.damage.is_empty();
-        let Sets { bodies, dropped_bodies, .. } = &self.sets;
-        let unnamed = |it: &u64| dropped_bodies.contains(*it) || (all_known && !bodies.contains(*it));
+        let Sets {
+            bodies,
+            dropped_bodies,
+            ..
+        } = &self.sets;
+        let unnamed =
+            |it: &u64| dropped_bodies.contains(*it) || (all_known && !bodies.contains(*it));
         for number in present.iter().filter(unnamed) {
             let path = self.layout.body(number);
-            self.fs.remove(&path).map_err(LogError::at("remove", &path))?;
+            self.fs
+                .remove(&path)
+                .map_err(LogError::at("remove", &path))?;
             self.report.orphan_bodies = self.report.orphan_bodies.saturating_add(1);
         }
-        for number in bodies.iter().filter(|it| !present.contains(*it) && !dropped_bodies.contains(*it)) {
-            self.report.damage.push(Damage::new(&self.layout.body(number), 0, "a record's body is missing"));
+        for number in bodies
+            .iter()
+            .filter(|it| !present.contains(*it) && !dropped_bodies.contains(*it))
+        {
+            self.report.damage.push(Damage::new(
+                &self.layout.body(number),
+                0,
+                "a record's body is missing",
+            ));
         }
-        let last = present.iter().chain(bodies.iter()).max().unwrap_or_default();
+        let last = present
+            .iter()
+            .chain(bodies.iter())
+            .max()
+            .unwrap_or_default();
         Ok(last.saturating_add(1))
     }
 
     fn check_bad_bodies(&mut self) {
         for (id, (path, offset)) in std::mem::take(&mut self.bad_bodies) {
             if !self.sets.dropped.contains(id) {
-                self.report.damage.push(Damage::new(&path, offset, "a body is not what was written"));
+                self.report.damage.push(Damage::new(
+                    &path,
+                    offset,
+                    "a body is not what was written",
+                ));
             }
         }
     }
@@ -366,15 +505,25 @@ fn redo_drop(store: &Store, id: RecordId) -> Result<(), LogError> {
 }
 
 /// A segment's header, or what is wrong with it.
-pub(crate) fn read_header(file: &dyn FsFile, path: &Path, length: u64) -> Result<Result<SegmentHeader, Damage>, LogError> {
+pub(crate) fn read_header(
+    file: &dyn FsFile,
+    path: &Path,
+    length: u64,
+) -> Result<Result<SegmentHeader, Damage>, LogError> {
     let bytes = fs::read_bytes_at(file, 0, narrow(length.min(HEADER_BYTES)));
     let bytes = bytes.map_err(LogError::at("read", path))?;
     match SegmentHeader::decode(&bytes) {
         Ok(header) => Ok(Ok(header)),
-        Err(BadHeader::Checksum) => Ok(Err(Damage::new(path, 0, "the segment's header is not what was written"))),
-        Err(BadHeader::Version(found)) => {
-            Err(LogError::UnknownVersion { path: path.to_path_buf(), found, known: VERSION })
-        }
+        Err(BadHeader::Checksum) => Ok(Err(Damage::new(
+            path,
+            0,
+            "the segment's header is not what was written",
+        ))),
+        Err(BadHeader::Version(found)) => Err(LogError::UnknownVersion {
+            path: path.to_path_buf(),
+            found,
+            known: VERSION,
+        }),
     }
 }
 

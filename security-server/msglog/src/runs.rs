@@ -12,7 +12,10 @@ pub(crate) struct Runs {
 
 impl Runs {
     pub(crate) fn contains(&self, value: u64) -> bool {
-        self.runs.range(..=value).next_back().is_some_and(|(_, last)| *last >= value)
+        self.runs
+            .range(..=value)
+            .next_back()
+            .is_some_and(|(_, last)| *last >= value)
     }
 
     pub(crate) fn insert(&mut self, value: u64) {
@@ -24,7 +27,9 @@ impl Runs {
         if self.contains(first) {
             return;
         }
-        self.count = self.count.saturating_add(last.saturating_sub(first).saturating_add(1));
+        self.count = self
+            .count
+            .saturating_add(last.saturating_sub(first).saturating_add(1));
         let (mut first, mut last) = (first, last);
         if let Some((&before, &end)) = self.runs.range(..first).next_back()
             && end.saturating_add(1) == first
@@ -39,7 +44,9 @@ impl Runs {
     }
 
     pub(crate) fn remove(&mut self, value: u64) {
-        let Some((&first, &last)) = self.runs.range(..=value).next_back() else { return };
+        let Some((&first, &last)) = self.runs.range(..=value).next_back() else {
+            return;
+        };
         if last < value {
             return;
         }

@@ -150,7 +150,10 @@ impl SegmentHeader {
         }
         let (number, salt) = fields.u64().zip(fields.u64()).ok_or(BadHeader::Checksum)?;
         let first_id = fields.u64().ok_or(BadHeader::Checksum)?;
-        Ok(Self { key: SegmentKey { number, salt }, first_id })
+        Ok(Self {
+            key: SegmentKey { number, salt },
+            first_id,
+        })
     }
 }
 
@@ -165,11 +168,20 @@ pub(crate) struct FrameHeader {
 impl FrameHeader {
     fn encode(&self, key: SegmentKey, offset: u64) -> [u8; 16] {
         let mut out = [0; 16];
-        let fields = self.length.to_le_bytes().into_iter().chain([self.kind.code(), 0, 0, 0]);
+        let fields = self
+            .length
+            .to_le_bytes()
+            .into_iter()
+            .chain([self.kind.code(), 0, 0, 0]);
         let fields = fields.chain(self.payload_crc.to_le_bytes());
-        out.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
+        out.iter_mut()
+            .zip(fields)
+            .for_each(|(place, byte)| *place = byte);
         let checksum = header_crc(key, offset, out.get(..12).unwrap_or_default());
-        out.iter_mut().skip(12).zip(checksum.to_le_bytes()).for_each(|(place, byte)| *place = byte);
+        out.iter_mut()
+            .skip(12)
+            .zip(checksum.to_le_bytes())
+            .for_each(|(place, byte)| *place = byte);
         out
     }
 
@@ -183,7 +195,11 @@ impl FrameHeader {
         }
         let payload_crc = reader.u32()?;
         let matches = header_crc(key, offset, fields).to_le_bytes() == checksum;
-        matches.then_some(Self { kind, length, payload_crc })
+        matches.then_some(Self {
+            kind,
+            length,
+            payload_crc,
+        })
     }
 
     pub(crate) fn payload_is(&self, payload: &[u8]) -> bool {
@@ -204,11 +220,20 @@ fn header_crc(key: SegmentKey, offset: u64, fields: &[u8]) -> u32 {
 }
 
 /// Reads one frame and checks it; `None` if there is none of that kind or its bytes are not what was written.
-pub(crate) fn read_frame(file: &dyn FsFile, key: SegmentKey, offset: u64, kind: FrameKind) -> io::Result<Option<Bytes>> {
+pub(crate) fn read_frame(
+    file: &dyn FsFile,
+    key: SegmentKey,
+    offset: u64,
+    kind: FrameKind,
+) -> io::Result<Option<Bytes>> {
     let header = fs::read_bytes_at(file, offset, narrow(FRAME_HEADER_BYTES))?;
     match FrameHeader::decode(key, offset, &header) {
         Some(header) if header.kind == kind => {
-            let payload = fs::read_bytes_at(file, offset.saturating_add(FRAME_HEADER_BYTES), narrow(header.length.into()))?;
+            let payload = fs::read_bytes_at(
+                file,
+                offset.saturating_add(FRAME_HEADER_BYTES),
+                narrow(header.length.into()),
+            )?;
             Ok(header.payload_is(&payload).then_some(payload))
         }
         _ => Ok(None),
@@ -224,10 +249,15 @@ pub(crate) fn read_known_frame(
     length: u32,
 ) -> io::Result<Option<Bytes>> {
     let header_bytes = narrow(FRAME_HEADER_BYTES);
-    let mut frame = fs::read_bytes_at(file, offset, header_bytes.saturating_add(narrow(length.into())))?;
+    let mut frame = fs::read_bytes_at(
+        file,
+        offset,
+        header_bytes.saturating_add(narrow(length.into())),
+    )?;
     let payload = frame.split_off(header_bytes.min(frame.len()));
     let header = FrameHeader::decode(key, offset, &frame);
-    let right = header.is_some_and(|it| it.kind == kind && it.length == length && it.payload_is(&payload));
+    let right =
+        header.is_some_and(|it| it.kind == kind && it.length == length && it.payload_is(&payload));
     Ok(right.then_some(payload))
 }
 
@@ -250,7 +280,13 @@ enum Item {
 impl Group {
     /// An empty group that will stand at `start`.
     pub(crate) fn new(key: SegmentKey, start: u64) -> Self {
-        Self { key, start, length: 0, scratch: Vec::new(), items: Vec::new() }
+        Self {
+            key,
+            start,
+            length: 0,
+            scratch: Vec::new(),
+            items: Vec::new(),
+        }
     }
 
     /// Where the next frame will stand.
@@ -264,15 +300,29 @@ impl Group {
 
     /// Adds a frame whose payload is `head` followed by `chunks`; tells its offset and the length of its payload.
     pub(crate) fn frame(&mut self, kind: FrameKind, head: &[u8], chunks: &[Bytes]) -> (u64, u32) {
-        let crc = chunks.iter().fold(crc32c::crc32c(head), |crc, chunk| crc32c::crc32c_append(crc, chunk));
+        let crc = chunks.iter().fold(crc32c::crc32c(head), |crc, chunk| {
+            crc32c::crc32c_append(crc, chunk)
+        });
         self.summed_frame(kind, head, chunks, crc)
     }
 
     /// Like [`Group::frame`] where the checksum of the payload is known already.
-    pub(crate) fn summed_frame(&mut self, kind: FrameKind, head: &[u8], chunks: &[Bytes], payload_crc: u32) -> (u64, u32) {
+    pub(crate) fn summed_frame(
+        &mut self,
+        kind: FrameKind,
+        head: &[u8],
+        chunks: &[Bytes],
+        payload_crc: u32,
+    ) -> (u64, u32) {
         let offset = self.end();
-        let length = chunks.iter().fold(head.len(), |sum, chunk| sum.saturating_add(chunk.len()));
-        let header = FrameHeader { kind, length: short(length), payload_crc };
+        let length = chunks
+            .iter()
+            .fold(head.len(), |sum, chunk| sum.saturating_add(chunk.len()));
+        let header = FrameHeader {
+            kind,
+            length: short(length),
+            payload_crc,
+        };
         self.copy(&header.encode(self.key, offset));
         self.copy(head);
         for chunk in chunks {
@@ -292,7 +342,9 @@ impl Group {
             .items
             .iter()
             .map(|item| match item {
-                Item::Scratch(range) => IoSlice::new(self.scratch.get(range.clone()).unwrap_or_default()),
+                Item::Scratch(range) => {
+                    IoSlice::new(self.scratch.get(range.clone()).unwrap_or_default())
+                }
                 Item::Bytes(bytes) => IoSlice::new(bytes),
             })
             .collect();
@@ -318,7 +370,11 @@ pub(crate) enum Found<'a> {
     /// Bytes that are no frames; reading goes on behind them.
     Damage { offset: u64 },
     /// A whole frame.
-    Frame { offset: u64, kind: FrameKind, payload: &'a [u8] },
+    Frame {
+        offset: u64,
+        kind: FrameKind,
+        payload: &'a [u8],
+    },
 }
 
 /// How the frames of a segment end.
@@ -331,7 +387,11 @@ pub(crate) enum End {
 }
 
 /// Reads all frames in order. A bad frame with a landmark after it is skipped as damage; one without ends the scan.
-pub(crate) fn scan(file: &dyn FsFile, key: SegmentKey, mut visit: impl FnMut(Found<'_>)) -> io::Result<End> {
+pub(crate) fn scan(
+    file: &dyn FsFile,
+    key: SegmentKey,
+    mut visit: impl FnMut(Found<'_>),
+) -> io::Result<End> {
     let length = file.length()?;
     let mut window = Window::new(file, length);
     let mut offset = HEADER_BYTES;
@@ -341,15 +401,24 @@ pub(crate) fn scan(file: &dyn FsFile, key: SegmentKey, mut visit: impl FnMut(Fou
             if window.zeros_from(offset)? {
                 return Ok(End::Clean(offset));
             }
-            let Some(next) = window.landmark_after(key, offset)? else { return Ok(End::Torn(offset)) };
+            let Some(next) = window.landmark_after(key, offset)? else {
+                return Ok(End::Torn(offset));
+            };
             visit(Found::Damage { offset });
             offset = next;
             continue;
         };
         let after = offset.saturating_add(header.total());
-        let payload = window.at(offset.saturating_add(FRAME_HEADER_BYTES), header.length.into())?;
+        let payload = window.at(
+            offset.saturating_add(FRAME_HEADER_BYTES),
+            header.length.into(),
+        )?;
         if header.payload_is(payload) {
-            visit(Found::Frame { offset, kind: header.kind, payload });
+            visit(Found::Frame {
+                offset,
+                kind: header.kind,
+                payload,
+            });
         } else if window.landmark_after(key, offset)?.is_none() {
             return Ok(End::Torn(offset));
         } else if header.kind == FrameKind::Body {
@@ -371,7 +440,12 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn new(file: &'a dyn FsFile, length: u64) -> Self {
-        Self { file, length, start: 0, buffer: Vec::new() }
+        Self {
+            file,
+            length,
+            start: 0,
+            buffer: Vec::new(),
+        }
     }
 
     /// Up to `count` bytes at `offset`; fewer only at the end of the file.
@@ -379,7 +453,9 @@ impl<'a> Window<'a> {
         let end = offset.saturating_add(count).min(self.length);
         let held = self.start.saturating_add(wide(self.buffer.len()));
         if offset < self.start || end > held {
-            let want = count.max(WINDOW_BYTES).min(self.length.saturating_sub(offset));
+            let want = count
+                .max(WINDOW_BYTES)
+                .min(self.length.saturating_sub(offset));
             self.buffer.clear();
             self.buffer.resize(narrow(want), 0);
             self.start = offset;
@@ -408,7 +484,8 @@ impl<'a> Window<'a> {
             let bytes = self.at(at, WINDOW_BYTES)?;
             let mut steps = 0;
             for candidate in bytes.windows(narrow(LANDMARK_BYTES)) {
-                if let Some((header, payload)) = candidate.split_at_checked(narrow(FRAME_HEADER_BYTES))
+                if let Some((header, payload)) =
+                    candidate.split_at_checked(narrow(FRAME_HEADER_BYTES))
                     && header.starts_with(&LANDMARK_LENGTH)
                     && let Some(frame) = FrameHeader::decode(key, at.saturating_add(steps), header)
                     && frame.kind.is_landmark()

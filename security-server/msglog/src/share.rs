@@ -46,7 +46,13 @@ impl Shared {
 
     /// Tells how `part` will be stored. What is not yet in the segment and likely to come again becomes a frame of
     /// `group`; what is likely not to is appended to `own`.
-    pub(crate) fn place(&mut self, part: &Bytes, recurs: Recurs, group: &mut Group, own: &mut Vec<Bytes>) -> Vec<Piece> {
+    pub(crate) fn place(
+        &mut self,
+        part: &Bytes,
+        recurs: Recurs,
+        group: &mut Group,
+        own: &mut Vec<Bytes>,
+    ) -> Vec<Piece> {
         if recurs == Recurs::Never {
             return self.keep(part.clone(), own).into_iter().collect();
         }
@@ -85,18 +91,32 @@ impl Shared {
             && run.bytes == *bytes
         {
             run.used = self.clock;
-            return Piece::Shared { offset: run.offset, length };
+            return Piece::Shared {
+                offset: run.offset,
+                length,
+            };
         }
-        let (offset, _) = group.summed_frame(FrameKind::Shared, &[], std::slice::from_ref(bytes), crc);
+        let (offset, _) =
+            group.summed_frame(FrameKind::Shared, &[], std::slice::from_ref(bytes), crc);
         // A copy of its own: a slice would keep all of the message's buffer alive.
-        let run = Run { bytes: Bytes::copy_from_slice(bytes), offset, used: self.clock };
+        let run = Run {
+            bytes: Bytes::copy_from_slice(bytes),
+            offset,
+            used: self.clock,
+        };
         self.bytes = self.bytes.saturating_add(bytes.len());
         if let Some(old) = self.runs.insert((bytes.len(), crc), run) {
             self.bytes = self.bytes.saturating_sub(old.bytes.len());
         }
         while self.runs.len() > MAX_RUNS || self.bytes > MAX_BYTES {
-            let oldest = self.runs.iter().min_by_key(|(_, run)| run.used).map(|(key, _)| *key);
-            let Some(run) = oldest.and_then(|key| self.runs.remove(&key)) else { break };
+            let oldest = self
+                .runs
+                .iter()
+                .min_by_key(|(_, run)| run.used)
+                .map(|(key, _)| *key);
+            let Some(run) = oldest.and_then(|key| self.runs.remove(&key)) else {
+                break;
+            };
             self.bytes = self.bytes.saturating_sub(run.bytes.len());
         }
         Piece::Shared { offset, length }
@@ -136,14 +156,21 @@ mod tests {
         let text = format!("<a><b>{certificate}</b><c>short</c>{certificate}");
         let runs = long_runs(text.as_bytes());
         assert_eq!(runs.len(), 2);
-        assert!(runs.iter().all(|(from, to)| &text[*from..*to] == certificate.as_str()));
+        assert!(
+            runs.iter()
+                .all(|(from, to)| &text[*from..*to] == certificate.as_str())
+        );
         assert!(long_runs(b"").is_empty());
     }
 
     #[test]
     fn equal_runs_are_written_once() {
         let certificate = "A".repeat(600);
-        let part = |it: u32| Bytes::from(format!("<value>{it}</value><certificate>{certificate}</certificate>"));
+        let part = |it: u32| {
+            Bytes::from(format!(
+                "<value>{it}</value><certificate>{certificate}</certificate>"
+            ))
+        };
         let mut shared = Shared::default();
         let mut group = Group::new(SegmentKey { number: 1, salt: 2 }, 64);
         let mut own = Vec::new();
@@ -152,11 +179,21 @@ mod tests {
         let second = shared.place(&part(2), Recurs::InParts, &mut group, &mut own);
         assert_eq!(group.length(), after_first);
         assert_eq!(first, second);
-        assert!(matches!(first[..], [Piece::Own { .. }, Piece::Shared { length: 600, .. }, Piece::Own { .. }]));
+        assert!(matches!(
+            first[..],
+            [
+                Piece::Own { .. },
+                Piece::Shared { length: 600, .. },
+                Piece::Own { .. }
+            ]
+        ));
 
         let whole = shared.place(&part(3), Recurs::Whole, &mut group, &mut own);
         let before = (group.length(), own.len());
-        assert_eq!(whole, shared.place(&part(3), Recurs::Whole, &mut group, &mut own));
+        assert_eq!(
+            whole,
+            shared.place(&part(3), Recurs::Whole, &mut group, &mut own)
+        );
         assert_eq!(before, (group.length(), own.len()));
     }
 }

@@ -52,18 +52,29 @@ pub(crate) enum Source {
     /// In its own file.
     File(Arc<SealedIndex>),
     /// In memory: the active segment, and a sealed one whose index file is not written yet.
-    Memory { index: Arc<SegmentIndex>, file: Arc<dyn FsFile> },
+    Memory {
+        index: Arc<SegmentIndex>,
+        file: Arc<dyn FsFile>,
+    },
 }
 
 /// Work that nobody waits for.
 #[derive(Debug)]
 pub(crate) enum Chore {
     /// Overwrite a dropped body in a segment.
-    Punch { segment: u64, offset: u64, length: u64 },
+    Punch {
+        segment: u64,
+        offset: u64,
+        length: u64,
+    },
     /// Remove the file of a body that was dropped or never committed.
     RemoveBody { number: u64 },
     /// Write the index of a segment that has ended.
-    WriteIndex { key: SegmentKey, length: u64, index: Arc<SegmentIndex> },
+    WriteIndex {
+        key: SegmentKey,
+        length: u64,
+        index: Arc<SegmentIndex>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +134,11 @@ impl Store {
 
     /// Hands a chore to its thread; does it here if there is none or it is behind.
     pub(crate) fn chore(&self, chore: Chore) {
-        let sender = self.chores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sender = self
+            .chores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let chore = match sender {
             None => chore,
             Some(sender) => match sender.try_send(chore) {
@@ -140,19 +155,31 @@ impl Store {
 
     /// Lets another process, or another log of this one, open the directory.
     pub(crate) fn unlock(&self) {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     /// Does a chore. A failure costs space or time at the next start, nothing else, and recovery does it again.
     pub(crate) fn do_chore(&self, chore: Chore) {
         let (what, result) = match chore {
-            Chore::Punch { segment, offset, length } => ("overwrite a dropped body", self.punch(segment, offset, length)),
+            Chore::Punch {
+                segment,
+                offset,
+                length,
+            } => (
+                "overwrite a dropped body",
+                self.punch(segment, offset, length),
+            ),
             Chore::RemoveBody { number } => {
                 let path = self.layout.body(number);
                 let result = self.fs.remove(&path).map_err(LogError::at("remove", &path));
                 ("remove a body file", result)
             }
-            Chore::WriteIndex { key, length, index } => ("write an index", self.write_index(key, length, &index)),
+            Chore::WriteIndex { key, length, index } => {
+                ("write an index", self.write_index(key, length, &index))
+            }
         };
         if let Err(error) = result {
             tracing::warn!(%error, what, "message log housekeeping failed");
@@ -160,14 +187,31 @@ impl Store {
     }
 
     /// Writes the index of a segment under another name, makes it durable and only then gives it its own.
-    fn write_index(&self, key: SegmentKey, length: u64, index: &SegmentIndex) -> Result<(), LogError> {
+    fn write_index(
+        &self,
+        key: SegmentKey,
+        length: u64,
+        index: &SegmentIndex,
+    ) -> Result<(), LogError> {
         let bytes = file::encode(key, length, index);
-        let (draft, path) = (self.layout.index_draft(key.number), self.layout.index(key.number));
+        let (draft, path) = (
+            self.layout.index_draft(key.number),
+            self.layout.index(key.number),
+        );
         let _ = self.fs.remove(&draft);
-        let written = self.fs.create(&draft).map_err(LogError::at("create", &draft))?;
-        written.write_at(0, &mut [IoSlice::new(&bytes)]).map_err(LogError::at("write", &draft))?;
-        written.sync_data(SyncSite::IndexData).map_err(LogError::at("sync", &draft))?;
-        self.fs.rename(&draft, &path).map_err(LogError::at("rename", &draft))?;
+        let written = self
+            .fs
+            .create(&draft)
+            .map_err(LogError::at("create", &draft))?;
+        written
+            .write_at(0, &mut [IoSlice::new(&bytes)])
+            .map_err(LogError::at("write", &draft))?;
+        written
+            .sync_data(SyncSite::IndexData)
+            .map_err(LogError::at("sync", &draft))?;
+        self.fs
+            .rename(&draft, &path)
+            .map_err(LogError::at("rename", &draft))?;
         let summary = SealedIndex::open(written.as_ref()).map_err(LogError::at("read", &path))?;
         if let Some(summary) = summary
             && let Some(segment) = self.state_mut().segments.get_mut(&key.number)
@@ -180,8 +224,12 @@ impl Store {
 
     fn punch(&self, segment: u64, offset: u64, length: u64) -> Result<(), LogError> {
         let path = self.layout.segment(segment);
-        let file = self.fs.open(&path, Access::ReadWrite).map_err(LogError::at("open", &path))?;
-        file.punch(offset, length).map_err(LogError::at("overwrite in", &path))
+        let file = self
+            .fs
+            .open(&path, Access::ReadWrite)
+            .map_err(LogError::at("open", &path))?;
+        file.punch(offset, length)
+            .map_err(LogError::at("overwrite in", &path))
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -213,6 +261,9 @@ impl Source {
 impl State {
     /// The segment in which a record with this id would stand.
     pub(crate) fn segment_of(&self, id: u64) -> Option<&Segment> {
-        self.segments.values().rev().find(|segment| segment.first_id <= id)
+        self.segments
+            .values()
+            .rev()
+            .find(|segment| segment.first_id <= id)
     }
 }

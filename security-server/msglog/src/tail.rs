@@ -64,9 +64,16 @@ impl Tail {
 
     /// Writes a group at the end and makes it durable.
     pub(crate) fn write(&mut self, store: &Store, group: &Group) -> Result<(), LogError> {
-        let Self::Open(writer) = self else { return Err(LogError::Closed) };
-        group.write(writer.file.as_ref()).map_err(LogError::at("write", &writer.path))?;
-        writer.file.sync_data(SyncSite::Batch).map_err(LogError::at("sync", &writer.path))?;
+        let Self::Open(writer) = self else {
+            return Err(LogError::Closed);
+        };
+        group
+            .write(writer.file.as_ref())
+            .map_err(LogError::at("write", &writer.path))?;
+        writer
+            .file
+            .sync_data(SyncSite::Batch)
+            .map_err(LogError::at("sync", &writer.path))?;
         add(&store.counters.syncs, 1);
         writer.end = group.end();
         writer.batches = writer.batches.saturating_add(1);
@@ -83,14 +90,24 @@ impl Tail {
         if let Err(error) = &mended {
             tracing::error!(%error, "message log takes no records until its last segment is mended");
         }
-        *self = if mended.is_ok() { Self::Open(writer) } else { Self::Broken(writer) };
+        *self = if mended.is_ok() {
+            Self::Open(writer)
+        } else {
+            Self::Broken(writer)
+        };
         mended.is_ok()
     }
 
     /// Ends the segment durably; the next one has yet to be made.
     pub(crate) fn seal(&mut self, store: &Store) -> Result<(SegmentKey, u64), LogError> {
-        let Self::Open(writer) = self else { return Err(LogError::Closed) };
-        let segment = store.state().segments.get(&writer.key.number).map(|it| it.source.count());
+        let Self::Open(writer) = self else {
+            return Err(LogError::Closed);
+        };
+        let segment = store
+            .state()
+            .segments
+            .get(&writer.key.number)
+            .map(|it| it.source.count());
         let records = segment.unwrap_or_default();
         let mut group = Group::new(writer.key, writer.end);
         group.frame(FrameKind::Seal, &records.to_le_bytes(), &[]);
@@ -98,7 +115,12 @@ impl Tail {
         let failed = |operation| LogError::at(operation, &writer.path);
         let sealed = group.write(writer.file.as_ref()).map_err(failed("write"));
         let sealed = sealed.and_then(|()| writer.file.set_len(length).map_err(failed("end")));
-        let sealed = sealed.and_then(|()| writer.file.sync_data(SyncSite::SegmentSeal).map_err(failed("sync")));
+        let sealed = sealed.and_then(|()| {
+            writer
+                .file
+                .sync_data(SyncSite::SegmentSeal)
+                .map_err(failed("sync"))
+        });
         let key = writer.key;
         if let Err(error) = sealed {
             *self = Self::Broken(writer.clone());
@@ -115,7 +137,10 @@ fn mend(writer: &Writer, store: &Store) -> Result<(), LogError> {
     let failed = |operation| LogError::at(operation, &writer.path);
     writer.file.set_len(writer.end).map_err(failed("mend"))?;
     let _ = writer.file.allocate(store.config.segment_bytes);
-    writer.file.sync_data(SyncSite::RepairedTail).map_err(failed("mend"))?;
+    writer
+        .file
+        .sync_data(SyncSite::RepairedTail)
+        .map_err(failed("mend"))?;
     add(&store.counters.syncs, 1);
     Ok(())
 }
@@ -130,7 +155,12 @@ fn make(store: &Store, number: u64, first_id: u64) -> Result<Writer, LogError> {
     result
 }
 
-fn try_make(store: &Store, number: u64, first_id: u64, path: &std::path::Path) -> Result<Writer, LogError> {
+fn try_make(
+    store: &Store,
+    number: u64,
+    first_id: u64,
+    path: &std::path::Path,
+) -> Result<Writer, LogError> {
     let failed = |operation| LogError::at(operation, path);
     let file = match store.fs.create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -141,15 +171,43 @@ fn try_make(store: &Store, number: u64, first_id: u64, path: &std::path::Path) -
         other => other,
     };
     let file = file.map_err(failed("create"))?;
-    let header = SegmentHeader { key: SegmentKey { number, salt: store.fs.salt() }, first_id };
-    file.allocate(store.config.segment_bytes).map_err(failed("reserve"))?;
-    file.write_at(0, &mut [IoSlice::new(&header.encode())]).map_err(failed("write"))?;
-    file.sync_data(SyncSite::SegmentHeader).map_err(failed("sync"))?;
+    let header = SegmentHeader {
+        key: SegmentKey {
+            number,
+            salt: store.fs.salt(),
+        },
+        first_id,
+    };
+    file.allocate(store.config.segment_bytes)
+        .map_err(failed("reserve"))?;
+    file.write_at(0, &mut [IoSlice::new(&header.encode())])
+        .map_err(failed("write"))?;
+    file.sync_data(SyncSite::SegmentHeader)
+        .map_err(failed("sync"))?;
     let dir = store.layout.dir();
-    store.fs.sync_dir(dir, SyncSite::SegmentDir).map_err(LogError::at("sync", dir))?;
+    store
+        .fs
+        .sync_dir(dir, SyncSite::SegmentDir)
+        .map_err(LogError::at("sync", dir))?;
     add(&store.counters.syncs, 2);
-    let source = Source::Memory { index: Arc::new(SegmentIndex::default()), file: Arc::clone(&file) };
-    store.state_mut().segments.insert(number, Segment { key: header.key, first_id, source });
+    let source = Source::Memory {
+        index: Arc::new(SegmentIndex::default()),
+        file: Arc::clone(&file),
+    };
+    store.state_mut().segments.insert(
+        number,
+        Segment {
+            key: header.key,
+            first_id,
+            source,
+        },
+    );
     let path = path.to_path_buf();
-    Ok(Writer { key: header.key, file, path, end: HEADER_BYTES, batches: 0 })
+    Ok(Writer {
+        key: header.key,
+        file,
+        path,
+        end: HEADER_BYTES,
+        batches: 0,
+    })
 }

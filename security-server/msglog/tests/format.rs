@@ -1,6 +1,10 @@
 //! The bytes on the disk of format version 1. A change here is a new version, which must still read this one.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 mod support;
 
@@ -23,8 +27,17 @@ fn version_1_stays_as_it_is() {
             if number == 2 {
                 log.drop_bodies(id).await.unwrap();
                 let chains = vec![(id, Bytes::from_static(b"<chain/>"))];
-                let (token, hash_chain_result) = (Bytes::from_static(b"token"), Bytes::from_static(b"<result/>"));
-                log.stamp(StampBatch { token, hash_chain_result, chains }).await.unwrap();
+                let (token, hash_chain_result) = (
+                    Bytes::from_static(b"token"),
+                    Bytes::from_static(b"<result/>"),
+                );
+                log.stamp(StampBatch {
+                    token,
+                    hash_chain_result,
+                    chains,
+                })
+                .await
+                .unwrap();
             }
         }
         log.close().await;
@@ -33,7 +46,11 @@ fn version_1_stays_as_it_is() {
         let bytes = machine.contents(&Path::new("/log").join(name)).unwrap();
         format!("{name} {} {:08x}", bytes.len(), crc32c::crc32c(&bytes))
     };
-    let names = ["0000000000000001.segment", "0000000000000001.index", "0000000000000002.segment"];
+    let names = [
+        "0000000000000001.segment",
+        "0000000000000001.index",
+        "0000000000000002.segment",
+    ];
     assert_eq!(names.map(sum), VERSION_1);
 }
 

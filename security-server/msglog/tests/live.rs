@@ -1,6 +1,10 @@
 //! A log in use: many writers and readers with the checker beside them, and a process that is killed.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 mod support;
 
@@ -21,7 +25,12 @@ const EACH: u64 = 40;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_readers_stamps_and_the_checker_go_together() {
     let dir = tempfile::tempdir().unwrap();
-    let config = LogConfig { chores_thread: true, queue: 4, segment_bytes: 64 << 10, ..small(dir.path()) };
+    let config = LogConfig {
+        chores_thread: true,
+        queue: 4,
+        segment_bytes: 64 << 10,
+        ..small(dir.path())
+    };
     let (log, _) = MessageLog::open(config.clone(), OsFs::shared()).unwrap();
     let done = Arc::new(AtomicBool::new(false));
 
@@ -42,11 +51,22 @@ async fn writers_readers_stamps_and_the_checker_go_together() {
         async move {
             loop {
                 let last = done.load(Ordering::Relaxed);
-                let chains: Vec<_> =
-                    log.unstamped(50).unwrap().into_iter().map(|it| (it.id, Bytes::from_static(b"chain"))).collect();
+                let chains: Vec<_> = log
+                    .unstamped(50)
+                    .unwrap()
+                    .into_iter()
+                    .map(|it| (it.id, Bytes::from_static(b"chain")))
+                    .collect();
                 if !chains.is_empty() {
-                    let (token, hash_chain_result) = (Bytes::from_static(b"token"), Bytes::from_static(b"result"));
-                    log.stamp(StampBatch { token, hash_chain_result, chains }).await.unwrap();
+                    let (token, hash_chain_result) =
+                        (Bytes::from_static(b"token"), Bytes::from_static(b"result"));
+                    log.stamp(StampBatch {
+                        token,
+                        hash_chain_result,
+                        chains,
+                    })
+                    .await
+                    .unwrap();
                 } else if last {
                     return;
                 }
@@ -60,10 +80,17 @@ async fn writers_readers_stamps_and_the_checker_go_together() {
             tokio::spawn(async move {
                 let mut written = Vec::new();
                 for number in writer * 1000..writer * 1000 + EACH {
-                    let bodies: &[usize] = if number.is_multiple_of(8) { &[400, 40_000] } else { &[400] };
+                    let bodies: &[usize] = if number.is_multiple_of(8) {
+                        &[400, 40_000]
+                    } else {
+                        &[400]
+                    };
                     let sample = Sample::with_bodies(number, bodies);
                     let id = sample.commit(&log).await.unwrap().id();
-                    assert_eq!(log.find(&Query::message_id(&sample.message_id())).unwrap(), [id]);
+                    assert_eq!(
+                        log.find(&Query::message_id(&sample.message_id())).unwrap(),
+                        [id]
+                    );
                     let kept = !number.is_multiple_of(10);
                     if !kept {
                         log.drop_bodies(id).await.unwrap();
@@ -85,11 +112,17 @@ async fn writers_readers_stamps_and_the_checker_go_together() {
     log.close().await;
 
     let (log, report) = MessageLog::open(config, OsFs::shared()).unwrap();
-    assert_eq!((report.records, report.damage.len(), report.indexes_rebuilt), (WRITERS * EACH, 0, 0));
+    assert_eq!(
+        (report.records, report.damage.len(), report.indexes_rebuilt),
+        (WRITERS * EACH, 0, 0)
+    );
     assert_eq!(log.unstamped_count(), 0);
     for (id, sample, kept) in &written {
         sample.check(&log, *id, *kept).unwrap();
-        assert_eq!(log.read(*id).unwrap().unwrap().stamp.unwrap().hash_chain, "chain");
+        assert_eq!(
+            log.read(*id).unwrap().unwrap().stamp.unwrap().hash_chain,
+            "chain"
+        );
     }
     log.close().await;
     let report = fsck(dir.path(), OsFs::shared().as_ref()).unwrap();
@@ -115,7 +148,11 @@ fn a_killed_process_loses_nothing_it_told_of() {
         child.kill().unwrap();
         child.wait().unwrap();
         // What it had told before it died and nobody had read yet counts too.
-        told.extend(lines.map_while(Result::ok).filter_map(|line| acknowledged(&line)));
+        told.extend(
+            lines
+                .map_while(Result::ok)
+                .filter_map(|line| acknowledged(&line)),
+        );
 
         let report = fsck(dir.path(), OsFs::shared().as_ref()).unwrap();
         assert!(report.is_clean(), "before recovery: {report}");
@@ -126,15 +163,25 @@ fn a_killed_process_loses_nothing_it_told_of() {
         }
         support::runtime().block_on(log.close());
         let report = fsck(dir.path(), OsFs::shared().as_ref()).unwrap();
-        assert!(report.is_clean() && report.notes.is_empty(), "after recovery: {report}");
+        assert!(
+            report.is_clean() && report.notes.is_empty(),
+            "after recovery: {report}"
+        );
     }
 }
 
 /// The other process of the test above; by itself it does nothing.
 #[test]
 fn writes_until_it_is_killed() {
-    let Some(dir) = std::env::var_os(CHILD) else { return };
-    let first: u64 = std::env::var_os("FIRST").unwrap().to_str().unwrap().parse().unwrap();
+    let Some(dir) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let first: u64 = std::env::var_os("FIRST")
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let (log, _) = MessageLog::open(small(Path::new(&dir)), OsFs::shared()).unwrap();
     support::runtime().block_on(async {
         for number in first.. {
@@ -145,7 +192,11 @@ fn writes_until_it_is_killed() {
 }
 
 fn sample(number: u64) -> Sample {
-    let bodies: &[usize] = if number.is_multiple_of(3) { &[200, 7000] } else { &[] };
+    let bodies: &[usize] = if number.is_multiple_of(3) {
+        &[200, 7000]
+    } else {
+        &[]
+    };
     Sample::with_bodies(number, bodies)
 }
 

@@ -2,7 +2,11 @@
 //!
 //! The same histories show that no sync is superfluous: with any one kind left out, one of them loses something.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 mod support;
 
@@ -27,8 +31,11 @@ fn no_history_loses_what_was_acknowledged() {
 fn each_sync_is_needed() {
     let mut shown = Vec::new();
     for site in SyncSite::ALL {
-        let failing = (0..histories().max(400)).find_map(|seed| Some((seed, history(seed, Some(site)).err()?)));
-        let Some((seed, what)) = failing else { panic!("nothing is lost without {site:?}") };
+        let failing = (0..histories().max(400))
+            .find_map(|seed| Some((seed, history(seed, Some(site)).err()?)));
+        let Some((seed, what)) = failing else {
+            panic!("nothing is lost without {site:?}")
+        };
         println!("without {site:?}, history {seed}: {what}");
         shown.push(site);
     }
@@ -77,7 +84,9 @@ fn history(seed: u64, ignored: Option<SyncSite>) -> Result<(), String> {
                     if !report.damage.is_empty() {
                         return Err(format!("round {round}: damage {:?}", report.damage));
                     }
-                    expected.check(&log, report.records).map_err(|what| format!("round {round}: {what}"))?;
+                    expected
+                        .check(&log, report.records)
+                        .map_err(|what| format!("round {round}: {what}"))?;
                     runtime.block_on(events(&log, &fs, &mut random, &mut expected))?;
                     if random.below(3) == 0 {
                         runtime.block_on(log.close());
@@ -85,7 +94,12 @@ fn history(seed: u64, ignored: Option<SyncSite>) -> Result<(), String> {
                 }
             }
             Err(_) if fs.is_dead() => {}
-            Err(error) => return Err(format!("round {round}: does not open: {error}: {:?}", std::error::Error::source(&error))),
+            Err(error) => {
+                return Err(format!(
+                    "round {round}: does not open: {error}: {:?}",
+                    std::error::Error::source(&error)
+                ));
+            }
         }
         // A log that was not closed loses its file system here, as its process would.
         if random.below(3) == 0 {
@@ -94,17 +108,29 @@ fn history(seed: u64, ignored: Option<SyncSite>) -> Result<(), String> {
             fs.power_cut(random.next());
         }
     }
-    let (log, report) = MessageLog::open(small("/log"), fs.process()).map_err(|error| format!("at last: {error}"))?;
-    expected.check(&log, report.records).map_err(|what| format!("at last: {what}"))?;
+    let (log, report) = MessageLog::open(small("/log"), fs.process())
+        .map_err(|error| format!("at last: {error}"))?;
+    expected
+        .check(&log, report.records)
+        .map_err(|what| format!("at last: {what}"))?;
     runtime.block_on(log.close());
-    let report = fsck(Path::new("/log"), fs.process().as_ref()).map_err(|error| format!("fsck: {error}"))?;
-    if !report.is_clean() || !report.notes.is_empty() || report.records != count(expected.records.len()) {
+    let report =
+        fsck(Path::new("/log"), fs.process().as_ref()).map_err(|error| format!("fsck: {error}"))?;
+    if !report.is_clean()
+        || !report.notes.is_empty()
+        || report.records != count(expected.records.len())
+    {
         return Err(format!("fsck: {report}"));
     }
     Ok(())
 }
 
-async fn events(log: &MessageLog, fs: &SimFs, random: &mut Random, expected: &mut Expected) -> Result<(), String> {
+async fn events(
+    log: &MessageLog,
+    fs: &SimFs,
+    random: &mut Random,
+    expected: &mut Expected,
+) -> Result<(), String> {
     if random.below(2) == 0 {
         fs.die_after(random.below(60));
     }
@@ -149,10 +175,22 @@ async fn commit_together(
     Ok(())
 }
 
-async fn stamp(log: &MessageLog, fs: &SimFs, random: &mut Random, expected: &mut Expected) -> Result<(), String> {
-    let unstamped: Vec<RecordId> =
-        expected.records.iter().filter(|(_, it)| it.stamped == Truth::No).map(|(id, _)| *id).collect();
-    let chosen: Vec<RecordId> = unstamped.into_iter().filter(|_| random.below(3) > 0).collect();
+async fn stamp(
+    log: &MessageLog,
+    fs: &SimFs,
+    random: &mut Random,
+    expected: &mut Expected,
+) -> Result<(), String> {
+    let unstamped: Vec<RecordId> = expected
+        .records
+        .iter()
+        .filter(|(_, it)| it.stamped == Truth::No)
+        .map(|(id, _)| *id)
+        .collect();
+    let chosen: Vec<RecordId> = unstamped
+        .into_iter()
+        .filter(|_| random.below(3) > 0)
+        .collect();
     if chosen.is_empty() {
         return Ok(());
     }
@@ -166,10 +204,21 @@ async fn stamp(log: &MessageLog, fs: &SimFs, random: &mut Random, expected: &mut
     Ok(())
 }
 
-async fn drop_bodies(log: &MessageLog, fs: &SimFs, random: &mut Random, expected: &mut Expected) -> Result<(), String> {
-    let with_bodies: Vec<RecordId> =
-        expected.records.iter().filter(|(_, it)| it.dropped == Truth::No).map(|(id, _)| *id).collect();
-    let Some(id) = with_bodies.get(usize::try_from(random.below(8)).unwrap()) else { return Ok(()) };
+async fn drop_bodies(
+    log: &MessageLog,
+    fs: &SimFs,
+    random: &mut Random,
+    expected: &mut Expected,
+) -> Result<(), String> {
+    let with_bodies: Vec<RecordId> = expected
+        .records
+        .iter()
+        .filter(|(_, it)| it.dropped == Truth::No)
+        .map(|(id, _)| *id)
+        .collect();
+    let Some(id) = with_bodies.get(usize::try_from(random.below(8)).unwrap()) else {
+        return Ok(());
+    };
     let truth = answered(log.drop_bodies(*id).await, fs)?;
     if let (Some(known), Some(truth)) = (expected.records.get_mut(id), truth) {
         known.dropped = truth;
@@ -178,12 +227,18 @@ async fn drop_bodies(log: &MessageLog, fs: &SimFs, random: &mut Random, expected
 }
 
 /// A message that never got its signature.
-async fn abandon(log: &MessageLog, random: &mut Random, expected: &mut Expected) -> Result<(), String> {
+async fn abandon(
+    log: &MessageLog,
+    random: &mut Random,
+    expected: &mut Expected,
+) -> Result<(), String> {
     let sample = expected.sample(random);
     let mut draft = log.begin();
     for index in 0..sample.bodies.len() {
         let bytes = Bytes::from(sample.body(index));
-        let appended = draft.append_body(u32::try_from(index + 1).unwrap(), bytes).await;
+        let appended = draft
+            .append_body(u32::try_from(index + 1).unwrap(), bytes)
+            .await;
         drop(appended);
     }
     Ok(())
@@ -194,7 +249,9 @@ fn answered(result: Result<(), LogError>, fs: &SimFs) -> Result<Option<Truth>, S
     match result {
         Ok(()) => Ok(Some(Truth::Yes)),
         Err(_) if fs.is_dead() => Ok(Some(Truth::Perhaps)),
-        Err(LogError::Io { operation: "sync", .. }) => Ok(None),
+        Err(LogError::Io {
+            operation: "sync", ..
+        }) => Ok(None),
         Err(error) => Err(format!("unexpected: {error:?}")),
     }
 }
@@ -213,10 +270,19 @@ impl Expected {
         sample
     }
 
-    fn committed(&mut self, sample: Sample, result: Result<RecordId, LogError>, fs: &SimFs) -> Result<(), String> {
+    fn committed(
+        &mut self,
+        sample: Sample,
+        result: Result<RecordId, LogError>,
+        fs: &SimFs,
+    ) -> Result<(), String> {
         match result {
             Ok(id) => {
-                let known = Known { sample, stamped: Truth::No, dropped: Truth::No };
+                let known = Known {
+                    sample,
+                    stamped: Truth::No,
+                    dropped: Truth::No,
+                };
                 if self.records.insert(id, known).is_some() {
                     return Err(format!("two records have the number {id}"));
                 }
@@ -233,38 +299,66 @@ impl Expected {
     /// Everything acknowledged is there and as it was; nothing else is, but perhaps what was never answered.
     fn check(&mut self, log: &MessageLog, count_of_log: u64) -> Result<(), String> {
         for sample in std::mem::take(&mut self.open) {
-            let found = log.find(&Query::message_id(&sample.message_id())).map_err(|error| format!("find: {error}"))?;
+            let found = log
+                .find(&Query::message_id(&sample.message_id()))
+                .map_err(|error| format!("find: {error}"))?;
             if let [id] = found[..] {
-                sample.check(log, id, true).map_err(|what| format!("unanswered {what}"))?;
-                self.records.insert(id, Known { sample, stamped: Truth::No, dropped: Truth::No });
+                sample
+                    .check(log, id, true)
+                    .map_err(|what| format!("unanswered {what}"))?;
+                self.records.insert(
+                    id,
+                    Known {
+                        sample,
+                        stamped: Truth::No,
+                        dropped: Truth::No,
+                    },
+                );
             }
         }
         for (id, known) in &mut self.records {
-            let record = log.read(*id).map_err(|error| format!("record {id}: {error}"))?;
+            let record = log
+                .read(*id)
+                .map_err(|error| format!("record {id}: {error}"))?;
             let record = record.ok_or_else(|| format!("record {id} is gone"))?;
             if let Some(body) = record.bodies.first() {
-                settle(&mut known.dropped, !body.kept).map_err(|()| format!("bodies of record {id}: {body:?}"))?;
+                settle(&mut known.dropped, !body.kept)
+                    .map_err(|()| format!("bodies of record {id}: {body:?}"))?;
             }
             let kept = known.dropped != Truth::Yes;
             known.sample.check(log, *id, kept)?;
-            settle(&mut known.stamped, record.stamp.is_some()).map_err(|()| format!("stamp of record {id}"))?;
+            settle(&mut known.stamped, record.stamp.is_some())
+                .map_err(|()| format!("stamp of record {id}"))?;
             if let Some(stamp) = &record.stamp
                 && stamp.hash_chain != format!("chain {id}")
             {
                 return Err(format!("stamp of record {id}: {stamp:?}"));
             }
-            let found = log.find(&Query::message_id(&known.sample.message_id())).map_err(|error| format!("{error}"))?;
+            let found = log
+                .find(&Query::message_id(&known.sample.message_id()))
+                .map_err(|error| format!("{error}"))?;
             if found != [*id] {
                 return Err(format!("record {id} is found as {found:?}"));
             }
         }
         if count_of_log != count(self.records.len()) {
-            return Err(format!("{count_of_log} records where {} are known", self.records.len()));
+            return Err(format!(
+                "{count_of_log} records where {} are known",
+                self.records.len()
+            ));
         }
-        let unstamped: Vec<RecordId> =
-            self.records.iter().filter(|(_, it)| it.stamped == Truth::No).map(|(id, _)| *id).collect();
-        let listed = log.unstamped(usize::MAX).map_err(|error| format!("unstamped: {error}"))?;
-        if !listed.iter().map(|it| it.id).eq(unstamped.iter().copied()) || log.unstamped_count() != count(unstamped.len()) {
+        let unstamped: Vec<RecordId> = self
+            .records
+            .iter()
+            .filter(|(_, it)| it.stamped == Truth::No)
+            .map(|(id, _)| *id)
+            .collect();
+        let listed = log
+            .unstamped(usize::MAX)
+            .map_err(|error| format!("unstamped: {error}"))?;
+        if !listed.iter().map(|it| it.id).eq(unstamped.iter().copied())
+            || log.unstamped_count() != count(unstamped.len())
+        {
             return Err(format!("unstamped are {listed:?}, not {unstamped:?}"));
         }
         Ok(())
@@ -282,8 +376,15 @@ fn settle(known: &mut Truth, is: bool) -> Result<(), ()> {
 }
 
 fn stamp_over(ids: &[RecordId]) -> StampBatch {
-    let chains = ids.iter().map(|id| (*id, Bytes::from(format!("chain {id}")))).collect();
-    StampBatch { token: Bytes::from("token"), hash_chain_result: Bytes::from("result"), chains }
+    let chains = ids
+        .iter()
+        .map(|id| (*id, Bytes::from(format!("chain {id}"))))
+        .collect();
+    StampBatch {
+        token: Bytes::from("token"),
+        hash_chain_result: Bytes::from("result"),
+        chains,
+    }
 }
 
 fn count(length: usize) -> u64 {
@@ -297,17 +398,24 @@ fn the_simulation_loses_what_is_not_synced_and_keeps_what_is() {
         let machine = SimFs::new();
         let fs = machine.process();
         let file = fs.create(Path::new("/a")).unwrap();
-        file.write_at(0, &mut [std::io::IoSlice::new(&[1; 4096])]).unwrap();
+        file.write_at(0, &mut [std::io::IoSlice::new(&[1; 4096])])
+            .unwrap();
         file.sync_data(SyncSite::Batch).unwrap();
         fs.sync_dir(Path::new("/"), SyncSite::SegmentDir).unwrap();
-        file.write_at(0, &mut [std::io::IoSlice::new(&[2; 4096])]).unwrap();
+        file.write_at(0, &mut [std::io::IoSlice::new(&[2; 4096])])
+            .unwrap();
         let unnamed = fs.create(Path::new("/b")).unwrap();
         unnamed.sync_data(SyncSite::Batch).unwrap();
         machine.power_cut(seed);
-        assert!(file.length().is_err(), "handles of the old process are dead");
+        assert!(
+            file.length().is_err(),
+            "handles of the old process are dead"
+        );
         let bytes = machine.contents(Path::new("/a")).unwrap();
         let new = bytes.iter().filter(|it| **it == 2).count();
-        assert!(bytes.len() == 4096 && bytes.iter().all(|it| [1, 2].contains(it)) && new % 512 == 0);
+        assert!(
+            bytes.len() == 4096 && bytes.iter().all(|it| [1, 2].contains(it)) && new % 512 == 0
+        );
         match new {
             0 => lost += 1,
             4096 => kept += 1,

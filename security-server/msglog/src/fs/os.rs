@@ -42,12 +42,20 @@ impl Fs for OsFs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         Ok(Arc::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn FsFile>> {
-        let file = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::ReadWrite)
+            .open(path)?;
         Ok(Arc::new(OsFile(file)))
     }
 
@@ -59,7 +67,10 @@ impl Fs for OsFs {
         Ok(names)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the module where durable file operations live")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the module where durable file operations live"
+    )]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -123,7 +134,12 @@ impl FsFile for OsFile {
         if length <= have {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), have, length.saturating_sub(have)) {
+        match rustix::fs::fallocate(
+            &self.0,
+            FallocateFlags::empty(),
+            have,
+            length.saturating_sub(have),
+        ) {
             // A file system without it finds a full disk later, nothing worse.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.0.set_len(length),
             other => Ok(other?),
@@ -138,12 +154,20 @@ impl FsFile for OsFile {
         if length == 0 {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length) {
+        match rustix::fs::fallocate(
+            &self.0,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            offset,
+            length,
+        ) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let zeros = [0; 4096];
                 while length > 0 {
                     let count = length.min(crate::num::wide(zeros.len()));
-                    self.0.write_all_at(zeros.get(..crate::num::narrow(count)).unwrap_or_default(), offset)?;
+                    self.0.write_all_at(
+                        zeros.get(..crate::num::narrow(count)).unwrap_or_default(),
+                        offset,
+                    )?;
                     offset = offset.saturating_add(count);
                     length = length.saturating_sub(count);
                 }

@@ -36,7 +36,10 @@ impl SimFs {
     #[must_use]
     pub fn process(&self) -> Arc<dyn Fs> {
         let generation = self.disk().generation;
-        Arc::new(SimProcess { fs: self.clone(), generation })
+        Arc::new(SimProcess {
+            fs: self.clone(),
+            generation,
+        })
     }
 
     /// From now on syncs of this kind do nothing and say they did.
@@ -133,7 +136,11 @@ impl SimFs {
     /// The disk for a process of `generation`, which must be alive.
     fn alive(&self, generation: u64) -> io::Result<MutexGuard<'_, Disk>> {
         let disk = self.disk();
-        if disk.dead || disk.generation != generation { Err(dead()) } else { Ok(disk) }
+        if disk.dead || disk.generation != generation {
+            Err(dead())
+        } else {
+            Ok(disk)
+        }
     }
 
     /// Like [`SimFs::alive`] for a change, which may be the one that kills.
@@ -143,7 +150,12 @@ impl SimFs {
     }
 
     fn handle(&self, inode: u64, generation: u64, access: Access) -> Arc<dyn FsFile> {
-        Arc::new(SimFile { fs: self.clone(), inode, generation, access })
+        Arc::new(SimFile {
+            fs: self.clone(),
+            inode,
+            generation,
+            access,
+        })
     }
 }
 
@@ -170,7 +182,8 @@ impl Fs for SimProcess {
         if disk.find(path).is_ok() {
             return Ok(());
         }
-        disk.add(path, Inode::Directory(Entries::default())).map(drop)
+        disk.add(path, Inode::Directory(Entries::default()))
+            .map(drop)
     }
 
     fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
@@ -178,7 +191,11 @@ impl Fs for SimProcess {
         if !disk.locks.insert(path.to_path_buf()) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(SimLock { fs: self.fs.clone(), path: path.to_path_buf(), generation: disk.generation }))
+        Ok(Box::new(SimLock {
+            fs: self.fs.clone(),
+            path: path.to_path_buf(),
+            generation: disk.generation,
+        }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
@@ -211,7 +228,8 @@ impl Fs for SimProcess {
         if parent != other {
             return Err(ErrorKind::CrossesDevices.into());
         }
-        disk.entries(parent)?.change(vec![(old, None), (new, Some(inode))]);
+        disk.entries(parent)?
+            .change(vec![(old, None), (new, Some(inode))]);
         Ok(())
     }
 
@@ -271,7 +289,11 @@ struct SimFile {
 
 impl SimFile {
     fn writable(&self) -> io::Result<()> {
-        if self.access == Access::ReadWrite { Ok(()) } else { Err(ErrorKind::PermissionDenied.into()) }
+        if self.access == Access::ReadWrite {
+            Ok(())
+        } else {
+            Err(ErrorKind::PermissionDenied.into())
+        }
     }
 }
 
@@ -279,7 +301,9 @@ impl FsFile for SimFile {
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         self.writable()?;
         let mut bytes: Vec<u8> = Vec::new();
-        slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+        slices
+            .iter()
+            .for_each(|slice| bytes.extend_from_slice(slice));
         let mut disk = self.fs.alive(self.generation)?;
         let lives = disk.step();
         if !lives {
@@ -296,7 +320,11 @@ impl FsFile for SimFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = self.fs.alive(self.generation)?;
-        let bytes = disk.file(self.inode)?.current.get(narrow(offset)..).unwrap_or_default();
+        let bytes = disk
+            .file(self.inode)?
+            .current
+            .get(narrow(offset)..)
+            .unwrap_or_default();
         let count = bytes.len().min(buffer.len());
         if let Some((place, bytes)) = buffer.get_mut(..count).zip(bytes.get(..count)) {
             place.copy_from_slice(bytes);
@@ -308,7 +336,11 @@ impl FsFile for SimFile {
         let mut disk = self.fs.alive(self.generation)?;
         while site == SyncSite::Batch && disk.held {
             disk.is_holding = true;
-            disk = self.fs.released.wait(disk).unwrap_or_else(PoisonError::into_inner);
+            disk = self
+                .fs
+                .released
+                .wait(disk)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         disk.is_holding = false;
         drop(disk);
@@ -349,7 +381,8 @@ impl FsFile for SimFile {
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         self.writable()?;
         let mut disk = self.fs.changing(self.generation)?;
-        disk.file(self.inode)?.write(offset, vec![0; narrow(length)]);
+        disk.file(self.inode)?
+            .write(offset, vec![0; narrow(length)]);
         Ok(())
     }
 

@@ -44,15 +44,23 @@ pub(crate) fn encode(key: SegmentKey, segment_length: u64, index: &SegmentIndex)
         entry.encode(&mut data);
     }
     for table in TABLES {
-        let mut rows: Vec<(u64, u32)> =
-            index.entries.iter().zip(0..).map(|(entry, number)| (table.key(entry), number)).collect();
+        let mut rows: Vec<(u64, u32)> = index
+            .entries
+            .iter()
+            .zip(0..)
+            .map(|(entry, number)| (table.key(entry), number))
+            .collect();
         rows.sort_unstable();
         for (key, number) in rows {
             data.extend_from_slice(&key.to_le_bytes());
             data.extend_from_slice(&number.to_le_bytes());
         }
     }
-    let keys: Vec<u64> = index.entries.iter().flat_map(|entry| [entry.message, entry.request]).collect();
+    let keys: Vec<u64> = index
+        .entries
+        .iter()
+        .flat_map(|entry| [entry.message, entry.request])
+        .collect();
     let filter = filter::build(keys.into_iter());
     data.extend_from_slice(&filter);
 
@@ -81,7 +89,13 @@ pub(crate) fn encode(key: SegmentKey, segment_length: u64, index: &SegmentIndex)
         out.extend_from_slice(&short(count).to_le_bytes());
     }
     for stamp in &index.stamps {
-        for number in [stamp.id, stamp.offset, u64::from(stamp.length), stamp.first, stamp.last] {
+        for number in [
+            stamp.id,
+            stamp.offset,
+            u64::from(stamp.length),
+            stamp.first,
+            stamp.last,
+        ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
     }
@@ -102,7 +116,9 @@ impl SealedIndex {
             return Ok(None);
         }
         let fixed = fs::read_bytes_at(file, 0, FIXED_BYTES)?;
-        let Some(head_length) = head_length(&fixed).filter(|it| wide(*it) <= length) else { return Ok(None) };
+        let Some(head_length) = head_length(&fixed).filter(|it| wide(*it) <= length) else {
+            return Ok(None);
+        };
         let head = fs::read_bytes_at(file, 0, head_length)?;
         Ok(Self::decode(&head).filter(|it| it.index.end() == length))
     }
@@ -114,7 +130,10 @@ impl SealedIndex {
         }
         let mut fields = Reader::new(body.get(12..)?);
         let data_crc = fields.u32()?;
-        let key = SegmentKey { number: fields.u64()?, salt: fields.u64()? };
+        let key = SegmentKey {
+            number: fields.u64()?,
+            salt: fields.u64()?,
+        };
         let (segment_length, _first_id, last_id) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (count, filter_blocks) = (fields.u64()?, fields.u64()?);
         let (min_time_ms, max_time_ms) = (fields.i64()?, fields.i64()?);
@@ -142,7 +161,13 @@ impl SealedIndex {
         });
         let mut next = || sets.next().flatten();
         let (records, stamped, dropped) = (next()?, next()?, next()?);
-        let sets = Sets { records, stamped, dropped, bodies: next()?, dropped_bodies: next()? };
+        let sets = Sets {
+            records,
+            stamped,
+            dropped,
+            bodies: next()?,
+            dropped_bodies: next()?,
+        };
         let entries_at = wide(head.len());
         let index = Self {
             key,
@@ -180,7 +205,9 @@ impl SealedIndex {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low.midpoint(high);
-            let Some(entry) = self.entry_at(file, middle)? else { return Ok(None) };
+            let Some(entry) = self.entry_at(file, middle)? else {
+                return Ok(None);
+            };
             match entry.id.cmp(&id) {
                 std::cmp::Ordering::Equal => return Ok(Some(entry)),
                 std::cmp::Ordering::Less => low = middle.saturating_add(1),
@@ -191,24 +218,48 @@ impl SealedIndex {
     }
 
     /// Entries that may be what is asked for, in the order of ids.
-    pub(crate) fn candidates(&self, file: &Arc<dyn FsFile>, wanted: &Filter) -> io::Result<Vec<Entry>> {
+    pub(crate) fn candidates(
+        &self,
+        file: &Arc<dyn FsFile>,
+        wanted: &Filter,
+    ) -> io::Result<Vec<Entry>> {
         let file = file.as_ref();
         for key in [wanted.message, wanted.request].into_iter().flatten() {
-            let start = self.filter_at().saturating_add(filter::block_of(key, self.filter_blocks).saturating_mul(BLOCK));
+            let start = self
+                .filter_at()
+                .saturating_add(filter::block_of(key, self.filter_blocks).saturating_mul(BLOCK));
             if !filter::may_hold(&fs::read_bytes_at(file, start, filter::BLOCK_BYTES)?, key) {
                 return Ok(Vec::new());
             }
         }
-        let (from, to) = (wanted.from_ms.unwrap_or(i64::MIN), wanted.to_ms.unwrap_or(i64::MAX));
-        if self.count == 0 || self.max_time_ms < from || (wanted.to_ms.is_some() && to <= self.min_time_ms) {
+        let (from, to) = (
+            wanted.from_ms.unwrap_or(i64::MIN),
+            wanted.to_ms.unwrap_or(i64::MAX),
+        );
+        if self.count == 0
+            || self.max_time_ms < from
+            || (wanted.to_ms.is_some() && to <= self.min_time_ms)
+        {
             return Ok(Vec::new());
         }
         let (table, first, last) = match wanted {
-            Filter { message: Some(key), .. } => (Table::Message, *key, *key),
-            Filter { request: Some(key), .. } => (Table::Request, *key, *key),
-            Filter { client: Some(key), .. } => (Table::Client, *key, *key),
-            Filter { service: Some(key), .. } => (Table::Service, *key, *key),
-            Filter { from_ms: None, to_ms: None, .. } => return self.all(file, wanted),
+            Filter {
+                message: Some(key), ..
+            } => (Table::Message, *key, *key),
+            Filter {
+                request: Some(key), ..
+            } => (Table::Request, *key, *key),
+            Filter {
+                client: Some(key), ..
+            } => (Table::Client, *key, *key),
+            Filter {
+                service: Some(key), ..
+            } => (Table::Service, *key, *key),
+            Filter {
+                from_ms: None,
+                to_ms: None,
+                ..
+            } => return self.all(file, wanted),
             _ => (Table::Time, time_key(from), time_key(to)),
         };
         let mut numbers = self.rows(file, table, first, last)?;
@@ -226,9 +277,16 @@ impl SealedIndex {
         let mut number = 0;
         while number < self.count {
             let rows = self.count.saturating_sub(number).min(ROWS_AT_ONCE);
-            let at = self.entries_at.saturating_add(number.saturating_mul(wide(Entry::BYTES)));
+            let at = self
+                .entries_at
+                .saturating_add(number.saturating_mul(wide(Entry::BYTES)));
             let block = fs::read_bytes_at(file, at, narrow(rows).saturating_mul(Entry::BYTES))?;
-            entries.extend(block.chunks(Entry::BYTES).filter_map(Entry::decode).filter(|it| wanted.fits(it)));
+            entries.extend(
+                block
+                    .chunks(Entry::BYTES)
+                    .filter_map(Entry::decode)
+                    .filter(|it| wanted.fits(it)),
+            );
             number = number.saturating_add(rows);
         }
         Ok(entries)
@@ -267,7 +325,9 @@ impl SealedIndex {
         if number >= self.count {
             return Ok(None);
         }
-        let at = self.entries_at.saturating_add(number.saturating_mul(wide(Entry::BYTES)));
+        let at = self
+            .entries_at
+            .saturating_add(number.saturating_mul(wide(Entry::BYTES)));
         Ok(Entry::decode(&fs::read_bytes_at(file, at, Entry::BYTES)?))
     }
 
@@ -275,15 +335,19 @@ impl SealedIndex {
         let entries = self.count.saturating_mul(wide(Entry::BYTES));
         let before = TABLES.iter().take_while(|it| **it != table).count();
         let tables = wide(before).saturating_mul(self.count.saturating_mul(ROW));
-        self.entries_at.saturating_add(entries).saturating_add(tables)
+        self.entries_at
+            .saturating_add(entries)
+            .saturating_add(tables)
     }
 
     fn filter_at(&self) -> u64 {
-        self.table_at(Table::Time).saturating_add(self.count.saturating_mul(ROW))
+        self.table_at(Table::Time)
+            .saturating_add(self.count.saturating_mul(ROW))
     }
 
     fn end(&self) -> u64 {
-        self.filter_at().saturating_add(self.filter_blocks.saturating_mul(BLOCK))
+        self.filter_at()
+            .saturating_add(self.filter_blocks.saturating_mul(BLOCK))
     }
 }
 
@@ -326,7 +390,13 @@ fn time_key(time_ms: i64) -> u64 {
 }
 
 /// The tables in the order of the file.
-const TABLES: [Table; 5] = [Table::Message, Table::Request, Table::Client, Table::Service, Table::Time];
+const TABLES: [Table; 5] = [
+    Table::Message,
+    Table::Request,
+    Table::Client,
+    Table::Service,
+    Table::Time,
+];
 const MAGIC: &[u8; 8] = b"JBKIDX\r\n";
 const VERSION: u32 = 1;
 /// Magic, version, data checksum, seven numbers, two times, six counts.

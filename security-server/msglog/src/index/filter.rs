@@ -16,7 +16,9 @@ pub(crate) fn build(keys: impl ExactSizeIterator<Item = u64>) -> Vec<u8> {
     let mut filter = vec![0; crate::num::narrow(blocks).saturating_mul(BLOCK_BYTES)];
     for key in keys {
         let start = crate::num::narrow(block_of(key, blocks)).saturating_mul(BLOCK_BYTES);
-        let block = filter.get_mut(start..start.saturating_add(BLOCK_BYTES)).unwrap_or_default();
+        let block = filter
+            .get_mut(start..start.saturating_add(BLOCK_BYTES))
+            .unwrap_or_default();
         for (byte, bit) in probes(key) {
             if let Some(place) = block.get_mut(byte) {
                 *place |= bit;

@@ -1,13 +1,22 @@
 //! What the tests of the log have in common.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its part of it")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its part of it"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use std::io::Read;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use jibek_msglog::{
-    BodySource, Committed, Direction, Kind, LogConfig, LogError, MessageLog, RecordHead, RecordParts, Side,
+    BodySource, Committed, Direction, Kind, LogConfig, LogError, MessageLog, RecordHead,
+    RecordParts, Side,
 };
 use jibek_protocol::id::{ClientId, ServiceId};
 
@@ -22,27 +31,54 @@ pub struct Sample {
 
 impl Sample {
     pub fn new(number: u64) -> Self {
-        Self { number, bodies: Vec::new(), batch: None }
+        Self {
+            number,
+            bodies: Vec::new(),
+            batch: None,
+        }
     }
 
     pub fn with_bodies(number: u64, bodies: &[usize]) -> Self {
-        Self { number, bodies: bodies.to_vec(), batch: None }
+        Self {
+            number,
+            bodies: bodies.to_vec(),
+            batch: None,
+        }
     }
 
     pub fn head(&self) -> RecordHead {
-        let client = ClientId::new("KG", "GOV", "7000", Some(&format!("consumer{}", self.number % 3))).unwrap();
+        let client = ClientId::new(
+            "KG",
+            "GOV",
+            "7000",
+            Some(&format!("consumer{}", self.number % 3)),
+        )
+        .unwrap();
         let provider = ClientId::new("KG", "GOV", "8000", Some("provider")).unwrap();
         let version = self.number.is_multiple_of(2).then_some("v1");
         RecordHead {
             time_ms: 1_700_000_000_000 + i64::try_from(self.number).unwrap() * 10,
-            side: if self.number.is_multiple_of(2) { Side::Consumer } else { Side::Provider },
-            direction: if self.number.is_multiple_of(4) { Direction::Request } else { Direction::Response },
-            kind: if self.number.is_multiple_of(5) { Kind::Soap } else { Kind::Rest },
+            side: if self.number.is_multiple_of(2) {
+                Side::Consumer
+            } else {
+                Side::Provider
+            },
+            direction: if self.number.is_multiple_of(4) {
+                Direction::Request
+            } else {
+                Direction::Response
+            },
+            kind: if self.number.is_multiple_of(5) {
+                Kind::Soap
+            } else {
+                Kind::Rest
+            },
             message_id: self.message_id(),
             request_id: format!("request-{}", self.number / 2),
             local_party: client.clone(),
             client,
-            service: ServiceId::new(provider, &format!("service{}", self.number % 4), version).unwrap(),
+            service: ServiceId::new(provider, &format!("service{}", self.number % 4), version)
+                .unwrap(),
             status: (!self.number.is_multiple_of(3)).then_some(200),
         }
     }
@@ -52,13 +88,24 @@ impl Sample {
     }
 
     pub fn parts(&self) -> RecordParts {
-        let chain = self.batch.map(|_| Bytes::from(format!("<chain>{}</chain>", self.number)));
+        let chain = self
+            .batch
+            .map(|_| Bytes::from(format!("<chain>{}</chain>", self.number)));
         let (signed, result) = match self.batch {
-            Some(batch) => (batch, Some(Bytes::from(format!("<result>{batch}{}</result>", filler(7, 700))))),
+            Some(batch) => (
+                batch,
+                Some(Bytes::from(format!(
+                    "<result>{batch}{}</result>",
+                    filler(7, 700)
+                ))),
+            ),
             None => (self.number, None),
         };
         RecordParts {
-            message: Bytes::from(format!("GET /service HTTP/1.1\nX-Road-Id: {}\n\n", self.message_id())),
+            message: Bytes::from(format!(
+                "GET /service HTTP/1.1\nX-Road-Id: {}\n\n",
+                self.message_id()
+            )),
             message_sha512: [u8::try_from(self.number % 251).unwrap(); 64],
             signature: Bytes::from(format!(
                 "<signature><value>{}</value><certificate>{}</certificate><value>{signed}</value></signature>",
@@ -71,7 +118,10 @@ impl Sample {
     }
 
     pub fn body(&self, index: usize) -> Vec<u8> {
-        body(self.number * 31 + u64::try_from(index).unwrap(), self.bodies[index])
+        body(
+            self.number * 31 + u64::try_from(index).unwrap(),
+            self.bodies[index],
+        )
     }
 
     pub fn digest(&self, index: usize) -> [u8; 64] {
@@ -84,7 +134,9 @@ impl Sample {
         for index in 0..self.bodies.len() {
             let number = u32::try_from(index + 1).unwrap();
             for chunk in self.body(index).chunks(997) {
-                draft.append_body(number, Bytes::copy_from_slice(chunk)).await?;
+                draft
+                    .append_body(number, Bytes::copy_from_slice(chunk))
+                    .await?;
             }
             draft.finish_body(number, self.digest(index))?;
         }
@@ -92,8 +144,15 @@ impl Sample {
     }
 
     /// Panics unless the record reads back as it was written.
-    pub fn check(&self, log: &MessageLog, id: jibek_msglog::RecordId, kept: bool) -> Result<(), String> {
-        let record = log.read(id).map_err(|error| format!("record {id}: {error}"))?;
+    pub fn check(
+        &self,
+        log: &MessageLog,
+        id: jibek_msglog::RecordId,
+        kept: bool,
+    ) -> Result<(), String> {
+        let record = log
+            .read(id)
+            .map_err(|error| format!("record {id}: {error}"))?;
         let record = record.ok_or_else(|| format!("record {id} is gone"))?;
         let same = record.id == id && record.head == self.head() && record.parts == self.parts();
         if !same {
@@ -103,12 +162,18 @@ impl Sample {
             return Err(format!("record {id} has {} bodies", record.bodies.len()));
         }
         for (index, info) in record.bodies.iter().enumerate() {
-            let source = log.body(id, info.index).map_err(|error| format!("body of {id}: {error}"))?;
+            let source = log
+                .body(id, info.index)
+                .map_err(|error| format!("body of {id}: {error}"))?;
             if info.kept != kept || source.is_some() != kept || info.sha512 != self.digest(index) {
-                return Err(format!("body {index} of record {id}: {info:?}, found {}", source.is_some()));
+                return Err(format!(
+                    "body {index} of record {id}: {info:?}, found {}",
+                    source.is_some()
+                ));
             }
             if let Some(source) = source {
-                let bytes = read_all(source).map_err(|error| format!("body {index} of record {id}: {error}"))?;
+                let bytes = read_all(source)
+                    .map_err(|error| format!("body {index} of record {id}: {error}"))?;
                 if bytes != self.body(index) {
                     return Err(format!("body {index} of record {id} has other bytes"));
                 }
@@ -145,7 +210,10 @@ pub async fn stream_all(source: BodySource) -> Vec<u8> {
 }
 
 pub fn filler(seed: u64, length: usize) -> String {
-    body(seed, length).iter().map(|byte| char::from(b'A' + byte % 26)).collect()
+    body(seed, length)
+        .iter()
+        .map(|byte| char::from(b'A' + byte % 26))
+        .collect()
 }
 
 /// Bytes that depend on all of the seed and look random.
@@ -180,5 +248,8 @@ impl Random {
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }

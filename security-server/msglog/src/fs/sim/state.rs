@@ -80,7 +80,12 @@ impl Disk {
     pub(super) fn find(&mut self, path: &Path) -> io::Result<u64> {
         let mut inode = ROOT;
         for name in names(path) {
-            inode = self.entries(inode)?.current.get(&name).copied().ok_or(ErrorKind::NotFound)?;
+            inode = self
+                .entries(inode)?
+                .current
+                .get(&name)
+                .copied()
+                .ok_or(ErrorKind::NotFound)?;
         }
         Ok(inode)
     }
@@ -143,7 +148,9 @@ impl Disk {
     }
 
     pub(super) fn free(&self) -> u64 {
-        let Some(capacity) = self.capacity else { return u64::MAX };
+        let Some(capacity) = self.capacity else {
+            return u64::MAX;
+        };
         let used = self.inodes.values().map(|inode| match inode {
             Inode::Directory(_) => 0,
             Inode::File(file) => wide(file.current.len()),
@@ -180,8 +187,19 @@ impl Disk {
                 && let Some(Inode::Directory(entries)) = self.inodes.get(&inode)
             {
                 // What a pending change names may come back as long as it is pending.
-                let pending = entries.pending.iter().flatten().filter_map(|(_, inode)| *inode);
-                next.extend(entries.current.values().chain(entries.durable.values()).copied().chain(pending));
+                let pending = entries
+                    .pending
+                    .iter()
+                    .flatten()
+                    .filter_map(|(_, inode)| *inode);
+                next.extend(
+                    entries
+                        .current
+                        .values()
+                        .chain(entries.durable.values())
+                        .copied()
+                        .chain(pending),
+                );
             }
         }
         self.inodes.retain(|inode, _| reached.contains(inode));
@@ -259,10 +277,17 @@ impl File {
                     }
                     let mut at = offset;
                     while at < end {
-                        let next = (at / SECTOR).saturating_add(1).saturating_mul(SECTOR).min(end);
+                        let next = (at / SECTOR)
+                            .saturating_add(1)
+                            .saturating_mul(SECTOR)
+                            .min(end);
                         let range = at.saturating_sub(offset)..next.saturating_sub(offset);
                         if dice.survives(luck) {
-                            sectors.push((dice.roll(), at, bytes.get(range).unwrap_or_default().to_vec()));
+                            sectors.push((
+                                dice.roll(),
+                                at,
+                                bytes.get(range).unwrap_or_default().to_vec(),
+                            ));
                         }
                         at = next;
                     }
