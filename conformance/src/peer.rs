@@ -172,6 +172,31 @@ impl Peer {
         message
     }
 
+    /// A SOAP request as it should be, for a test to spoil.
+    #[must_use]
+    pub fn soap(&self, envelope: Bytes, now: OffsetDateTime) -> Message {
+        let content_type = "text/xml; charset=UTF-8";
+        let mut message = Message::new();
+        message.header(names::X_HASH_ALGORITHM, "SHA-512");
+        message.header(names::X_ORIGINAL_CONTENT_TYPE, content_type);
+        message.header(
+            names::X_ROAD_REQUEST_ID,
+            "0f3a9f16-6a0c-4f5e-8ad8-2b8f2f0f9d11",
+        );
+        message.header(names::X_PROXY_VERSION, "7.8.0");
+        message.header(names::X_ORIGINAL_SOAP_ACTION, "\"\"");
+        for ocsp in &self.auth_ocsp {
+            message.part(names::OCSP_RESPONSE, ocsp.clone());
+        }
+        let digests = PartDigests {
+            message: digest(DigestAlgorithm::Sha512, &envelope),
+            attachments: Vec::new(),
+        };
+        message.part(content_type, envelope);
+        message.sealed(&self.seal(digests, now));
+        message
+    }
+
     /// Opens a TLS connection to a server.
     ///
     /// # Errors

@@ -219,7 +219,9 @@ impl WorldBuilder {
                 services: Vec::new(),
             })
         };
-        let everything = [Allow::everything(&ClientId::from_header(CONSUMER)?)];
+        let everything = [CONSUMER, HAND_MADE]
+            .map(|client| ClientId::from_header(client).map(|client| Allow::everything(&client)));
+        let everything = everything.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut provider = plain(PROVIDER)?;
         provider.services = vec![
             service("rest", "rest", &self.rights),

@@ -77,9 +77,10 @@ pub(crate) async fn handle(
         }
     };
     let foreign = refusal.is_foreign();
+    let document = refusal.document();
     let fault = refusal.into_fault(&*context.random);
     exchange.refused(&context, &fault, foreign);
-    fault::consumer_response(&fault, form)
+    fault::consumer_response(&fault, document, form)
 }
 
 /// From the consumer's request to the request on disk. Until its end the consumer may go away: the peer then sees a

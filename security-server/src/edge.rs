@@ -4,7 +4,11 @@
 //! without end, a limit on messages under way. Steps whose types change are plain functions behind it
 //! ([`crate::consumer`], [`crate::provider`]).
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -109,6 +113,8 @@ pub(crate) async fn serve_peers(
                 let peer = Arc::new(Peer {
                     certificates: tls.certificates,
                     remote,
+                    stack: tls.stack,
+                    used: AtomicBool::new(false),
                 });
                 let handler = Arc::clone(&context);
                 serve(&context, &bounds, stream, move |request| {

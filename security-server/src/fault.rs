@@ -3,6 +3,7 @@
 //! Codes are X-Road's (`message-path.md` 2.7), in the spelling of 7.8. A stranger learns the code and one sentence;
 //! the rest stands in this server's log under the fault's detail.
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use jibek_protocol::{
     fault::{
@@ -34,14 +35,31 @@ pub(crate) enum Refusal {
         message: String,
     },
     /// The words of the peer or the service, which go on unchanged.
-    Foreign(Fault),
+    Foreign(Foreign),
+}
+
+/// A fault that somebody else wrote.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    /// What it says.
+    pub(crate) fault: Fault,
+    /// Its document, for consumers that read SOAP; absent when it is not UTF-8, which is what we announce.
+    document: Option<Bytes>,
+}
+
+impl Foreign {
+    /// A fault and the document it was read from.
+    pub(crate) fn new(fault: Fault, document: Bytes) -> Self {
+        let document = Some(document).filter(|bytes| std::str::from_utf8(bytes).is_ok());
+        Self { fault, document }
+    }
 }
 
 impl Refusal {
     /// An error of the consumer's side.
     pub(crate) fn consumer(error: &dyn ConsumerError) -> Self {
         match error.foreign() {
-            Some(fault) => Self::Foreign(fault.clone()),
+            Some(foreign) => Self::Foreign(foreign.clone()),
             None => Self::Own {
                 code: error.full_code(),
                 message: error.to_string(),
@@ -70,10 +88,18 @@ impl Refusal {
         matches!(self, Self::Foreign(_))
     }
 
+    /// The document of somebody else's fault, which a SOAP consumer reads as it is (`message-path.md` 2.6).
+    pub(crate) fn document(&self) -> Option<Bytes> {
+        match self {
+            Self::Own { .. } => None,
+            Self::Foreign(foreign) => foreign.document.clone(),
+        }
+    }
+
     /// Makes the fault, with a fresh id under which the log has the rest.
     pub(crate) fn into_fault(self, random: &dyn Random) -> Fault {
         match self {
-            Self::Foreign(fault) => fault,
+            Self::Foreign(foreign) => foreign.fault,
             Self::Own { code, message } => Fault::new(code, message, random.uuid().to_string()),
         }
     }
@@ -85,7 +111,7 @@ pub(crate) trait ConsumerError: std::error::Error {
     fn full_code(&self) -> String;
 
     /// The peer's or the service's own fault, if it is one.
-    fn foreign(&self) -> Option<&Fault> {
+    fn foreign(&self) -> Option<&Foreign> {
         None
     }
 }
@@ -154,7 +180,7 @@ impl ConsumerError for consumer::SealError {
         }
     }
 
-    fn foreign(&self) -> Option<&Fault> {
+    fn foreign(&self) -> Option<&Foreign> {
         match self {
             Self::EarlyFault(fault) => Some(fault),
             _ => None,
@@ -176,7 +202,7 @@ impl ConsumerError for consumer::OpenError {
         match self {
             Self::Block(error) => own(&reading(error.code())),
             Self::ContentType { .. } => own(&reading(codes::INVALID_CONTENT_TYPE)),
-            Self::Fault(fault) => fault.code().to_string(),
+            Self::Fault(foreign) => foreign.fault.code().to_string(),
             Self::HashAlgorithm { .. } => own(codes::INTERNAL_ERROR),
             Self::Inconsistent(mismatch) => own(mismatch.code()),
             Self::Parts(error) => own(&open_code(error)),
@@ -195,7 +221,7 @@ impl ConsumerError for consumer::OpenError {
         }
     }
 
-    fn foreign(&self) -> Option<&Fault> {
+    fn foreign(&self) -> Option<&Foreign> {
         match self {
             Self::Fault(fault) => Some(fault),
             _ => None,
@@ -330,13 +356,17 @@ fn transport_code(error: &TransportError) -> &'static str {
 
 /// A fault as the whole answer of a transport message (`message-path.md` 4.5).
 pub(crate) fn transport_response(fault: &Fault) -> Response<Body> {
-    soap_response(fault)
+    soap_response(fault.to_soap())
 }
 
 /// A fault as the answer to an information system.
-pub(crate) fn consumer_response(fault: &Fault, form: consumer::AnswerForm) -> Response<Body> {
+pub(crate) fn consumer_response(
+    fault: &Fault,
+    document: Option<Bytes>,
+    form: consumer::AnswerForm,
+) -> Response<Body> {
     match form {
-        consumer::AnswerForm::Soap => soap_response(fault),
+        consumer::AnswerForm::Soap => soap_response(document.unwrap_or_else(|| fault.to_soap())),
         consumer::AnswerForm::Rest(form) => {
             let mut response = Response::new(body::full(form.render(fault)));
             *response.status_mut() = StatusCode::from_u16(fault.rest_status())
@@ -354,8 +384,8 @@ pub(crate) fn consumer_response(fault: &Fault, form: consumer::AnswerForm) -> Re
     }
 }
 
-fn soap_response(fault: &Fault) -> Response<Body> {
-    let mut response = Response::new(body::full(fault.to_soap()));
+fn soap_response(document: Bytes) -> Response<Body> {
+    let mut response = Response::new(body::full(document));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

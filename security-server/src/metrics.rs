@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use crate::tls::Stack;
 use prometheus_client::{
     collector::Collector,
     encoding::{EncodeLabelSet, EncodeLabelValue, text},
@@ -351,6 +352,15 @@ pub enum TlsStackLabel {
     Openssl,
     /// The one we choose.
     Rustls,
+}
+
+impl From<Stack> for TlsStackLabel {
+    fn from(stack: Stack) -> Self {
+        match stack {
+            Stack::Legacy => Self::Openssl,
+            Stack::Modern => Self::Rustls,
+        }
+    }
 }
 
 /// Who opened a connection between servers.

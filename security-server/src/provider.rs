@@ -17,7 +17,7 @@ pub(crate) use open::{OpenError, tail};
 pub(crate) use record::{RecordError, millis, record_parts};
 pub(crate) use seal::SealReplyError;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{Request, Response};
 use hyper::body::Incoming as HttpIncoming;
@@ -28,7 +28,7 @@ use crate::{
     context::Context,
     exchange::Exchange,
     fault::{self, Refusal},
-    metrics::SideLabel,
+    metrics::{SideLabel, WayLabel},
     transport::{Incoming, Outgoing},
 };
 use record::RecordedRequest;
@@ -40,6 +40,10 @@ pub(crate) async fn handle(
     request: Request<HttpIncoming>,
 ) -> Response<Body> {
     let mut exchange = Exchange::start(&context, SideLabel::Provider);
+    let reused = peer.used.swap(true, Ordering::Relaxed);
+    context
+        .metrics
+        .peer_connection(peer.stack.into(), WayLabel::Inbound, reused);
     let (head, body) = request.into_parts();
     let refusal = match identify::message(&context, &head) {
         Err(error) => {

@@ -24,6 +24,15 @@ pub(crate) mod part {
     pub(crate) const SOAP: &str = "text/xml; charset=UTF-8";
     pub(crate) const TEXT_XML: &str = "text/xml";
     pub(crate) const XOP: &str = "application/xop+xml";
+
+    /// Returns the content type of a SOAP part: the information system's own, as real servers give it
+    /// (`message-path.md` 4.3).
+    pub(crate) fn soap(original: &[u8]) -> &str {
+        std::str::from_utf8(original)
+            .ok()
+            .filter(|original| super::MediaType::parse(original).is_ok())
+            .unwrap_or(SOAP)
+    }
 }
 
 /// What the sender announces in the header of the transport message.

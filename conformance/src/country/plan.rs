@@ -175,7 +175,7 @@ pub struct PlannedService {
 /// A right.
 #[derive(Clone, Debug)]
 pub struct Allow {
-    /// A client, `group:CODE` or `local:CODE`.
+    /// A client, `group:INSTANCE/CODE` or `local:CODE`.
     pub subject: String,
     /// HTTP method, or `*`.
     pub method: String,

@@ -7,6 +7,7 @@ use jibek_conf::Snapshot;
 use super::{identify::Identified, resolve::Resolved};
 use crate::{
     context::Context,
+    metrics::WayLabel,
     peers::{self, PeerConnection},
 };
 
@@ -34,6 +35,12 @@ pub(crate) async fn peer(
         .connection(&resolved.candidates, provider, conf, context.clock.now())
         .await
         .map_err(ConnectError)?;
+    if let Some(stack) = connection.stack() {
+        let reused = connection.reused();
+        context
+            .metrics
+            .peer_connection(stack.into(), WayLabel::Outbound, reused);
+    }
     Ok(Connected {
         identified: resolved.identified,
         connection,

@@ -9,7 +9,6 @@ use jibek_conf::Snapshot;
 use jibek_evidence::open::SignedParts;
 use jibek_msglog::Draft;
 use jibek_protocol::{
-    fault::Fault,
     header as names,
     limits::{self, Limits},
     media_type::MediaType,
@@ -22,6 +21,7 @@ use tokio::time::timeout;
 use super::{identify::Identified, release::Released};
 use crate::{
     context::{Context, bounds},
+    fault::Foreign,
     message::RequestMessage,
     provider,
     spool::{self, Spooled},
@@ -70,7 +70,7 @@ pub(crate) enum OpenError {
     },
     /// The peer or the service said no; its words go on unchanged.
     #[error("the provider's side refused")]
-    Fault(Fault),
+    Fault(Foreign),
     /// Another algorithm than SHA-512, or none.
     #[error("hash algorithm {found:?} of the answer is not SHA-512")]
     HashAlgorithm {
@@ -200,7 +200,7 @@ pub(crate) async fn reply(
 pub(crate) async fn fault_only(
     context: &Context,
     response: Response<HttpIncoming>,
-) -> Result<Fault, ReadError> {
+) -> Result<Foreign, ReadError> {
     let mut parts = match start(context, response).await {
         Ok(Started::Fault(fault)) => return Ok(fault),
         Ok(Started::Parts(parts)) => parts,
@@ -219,7 +219,7 @@ pub(crate) async fn fault_only(
 }
 
 enum Started {
-    Fault(Fault),
+    Fault(Foreign),
     Parts(Box<Incoming>),
 }
 
@@ -338,9 +338,10 @@ fn missing(request: &RequestMessage) -> OpenError {
 }
 
 /// Reads a fault document; `None` if it is none.
-pub(crate) fn read_fault(bytes: &[u8]) -> Option<Fault> {
+fn read_fault(bytes: &Bytes) -> Option<Foreign> {
     let scanned = soap::scan(bytes, &Limits::default()).ok()?;
-    scanned.fault().cloned()
+    let fault = scanned.fault().cloned()?;
+    Some(Foreign::new(fault, bytes.clone()))
 }
 
 async fn read_bounded(context: &Context, body: HttpIncoming) -> Result<Bytes, OpenError> {

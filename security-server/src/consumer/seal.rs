@@ -10,7 +10,7 @@ use jibek_certs::digest::Digest;
 use jibek_conf::Snapshot;
 use jibek_evidence::seal::PartDigests;
 use jibek_msglog::{Draft, LogError};
-use jibek_protocol::{fault::Fault, header as names, version};
+use jibek_protocol::{header as names, version};
 use tokio::time::timeout;
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     body::Body,
     context::{Context, bounds},
+    fault::Foreign,
     message::RequestMessage,
     peers::{PeerConnection, SendError},
     sealer,
@@ -70,7 +71,7 @@ pub(crate) enum SealError {
     },
     /// The peer refused while the request was still on its way.
     #[error("the provider's security server refused the request")]
-    EarlyFault(Fault),
+    EarlyFault(Foreign),
     /// The peer answered, but with no fault, before it could have verified anything.
     #[error("the provider's security server answered before the request was complete")]
     EarlyAnswer,
@@ -120,7 +121,7 @@ pub(crate) async fn request(
         })?;
     let (outgoing, outgoing_body) =
         Outgoing::start(&*context.random, context.config.limits.body_stall);
-    let request = transport_request(&identified, &connection, &outgoing, outgoing_body);
+    let request = transport_request(context, &identified, &connection, &outgoing, outgoing_body);
     let mut sending = Sending {
         answer: Box::pin(connection.send(request)),
         connection,
@@ -205,7 +206,8 @@ async fn relay(
     let message = identified.message.bytes().clone();
     match &identified.message {
         RequestMessage::Soap(_) => {
-            outgoing.whole_part(part::SOAP, message).await?;
+            let content_type = part::soap(&identified.content_type);
+            outgoing.whole_part(content_type, message).await?;
             return Ok(None);
         }
         RequestMessage::Rest(_) => outgoing.whole_part(part::REST_REQUEST, message).await?,
@@ -267,6 +269,7 @@ async fn early_answer(
 
 /// The HTTP head of a transport message: names and order are those of X-Road (`message-path.md` 4.1).
 fn transport_request(
+    context: &Context,
     identified: &Identified,
     connection: &PeerConnection,
     outgoing: &Outgoing,
@@ -279,6 +282,7 @@ fn transport_request(
     let value = |bytes: &[u8]| {
         HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
     };
+    let host = format!("{}:{}", connection.address(), context.config.peers.port);
     let rest = matches!(identified.message, RequestMessage::Rest(_));
     if rest {
         headers.insert(
@@ -316,7 +320,7 @@ fn transport_request(
         header::CONTENT_TYPE,
         value(outgoing.content_type().as_bytes()),
     );
-    headers.insert(header::HOST, value(connection.address().as_bytes()));
+    headers.insert(header::HOST, value(host.as_bytes()));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Keep-Alive"));
     headers.insert(
         header::USER_AGENT,

@@ -39,7 +39,7 @@ pub(super) enum Answer {
 pub(super) struct Envelope {
     pub(super) bytes: Bytes,
     pub(super) scanned: ScannedSoap,
-    content_type: String,
+    pub(super) content_type: String,
 }
 
 impl Reply {

@@ -1,5 +1,7 @@
 //! Who is on the other end, and what kind of message the transport header announces (`message-path.md` 6.4, 1–6).
 
+use std::sync::atomic::AtomicBool;
+
 use bytes::Bytes;
 use http::{Method, request};
 use hyper::body::Incoming as HttpIncoming;
@@ -13,6 +15,7 @@ use jibek_protocol::{
 
 use crate::{
     context::Context,
+    tls::Stack,
     transport::{self, Incoming, MessageType},
 };
 
@@ -23,6 +26,10 @@ pub(crate) struct Peer {
     pub(crate) certificates: Vec<Certificate>,
     /// Where it calls from.
     pub(crate) remote: std::net::SocketAddr,
+    /// What carries the connection.
+    pub(crate) stack: Stack,
+    /// Whether a message came on it already.
+    pub(crate) used: AtomicBool,
 }
 
 /// Why a transport message was refused by its header alone.

@@ -117,7 +117,10 @@ pub(crate) async fn reply(
                 soap::with_request_hash(&envelope.bytes, &envelope.scanned, &request.request_hash)
                     .map_err(SealReplyError::Soap)?;
             outgoing
-                .whole_part(part::SOAP, message.clone())
+                .whole_part(
+                    part::soap(envelope.content_type.as_bytes()),
+                    message.clone(),
+                )
                 .await
                 .map_err(SealReplyError::PeerGone)?;
             (message, None, None)
