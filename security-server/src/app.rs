@@ -441,18 +441,22 @@ async fn refresh_keys(context: Arc<Context>) {
     let mut changes = context.conf.changes();
     loop {
         let minute = context.clock.sleep(Duration::from_secs(60));
-        tokio::select! {
+        let changed = tokio::select! {
             changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
+                true
             }
-            () = minute => {}
-        }
+            () = minute => false,
+        };
         context
             .keys
             .refresh(&context.conf.snapshot(), context.clock.now());
-        context.ocsp.poke();
+        // Other responders, perhaps. Other certificates the keeper notices by itself.
+        if changed {
+            context.ocsp.poke();
+        }
     }
 }
 
