@@ -188,6 +188,8 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let limits = &context.config.limits;
+    // An answer is under way until its reader has it, not just until it is at hand. What is idle ends with the drain.
+    let _under_way = context.drain.guard();
     let stack = stack(bounds, handler);
     // Errors of the stack are answers, too.
     let service = service_fn(move |request| {
