@@ -1,6 +1,7 @@
 //! Proof that the rest works: a country to run tests in, the sandbox, the suite.
 
 pub mod agencies;
+pub mod asic;
 pub mod cases;
 pub mod country;
 pub mod demo;
@@ -8,6 +9,7 @@ pub mod envelope;
 pub mod http;
 pub mod load;
 pub mod peer;
+pub mod process_world;
 pub mod processes;
 pub mod proof;
 pub mod system;

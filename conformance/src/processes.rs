@@ -4,7 +4,8 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -90,6 +91,35 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end, with SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub fn terminate(&self) -> io::Result<()> {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status()?;
+        status
+            .success()
+            .then_some(())
+            .ok_or_else(|| io::Error::other("the signal was not sent"))
+    }
+
+    /// Its exit status, if it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot tell.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
     /// Kills it without a word, as a power cut would.
     ///
     /// # Errors
@@ -134,6 +164,22 @@ impl Programs {
             dir.pop();
         }
         Ok(Self { dir })
+    }
+
+    /// The programs of servers, registry, PKI and log, built now if they are not, as this one was. For tests: cargo
+    /// does not build the programs of other packages for them.
+    ///
+    /// # Errors
+    ///
+    /// When cargo cannot be run or does not succeed.
+    pub fn build() -> io::Result<Self> {
+        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+        let programs = Self::beside()?;
+        let built = BUILT.get_or_init(|| build(&programs.dir).map_err(|error| error.to_string()));
+        match built {
+            Ok(()) => Ok(programs),
+            Err(error) => Err(io::Error::other(error.clone())),
+        }
     }
 
     /// Path of a program.
@@ -208,3 +254,40 @@ impl Programs {
         Ok(process)
     }
 }
+
+fn build(dir: &Path) -> io::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--quiet", "--bins"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    for package in PACKAGES {
+        command.args(["-p", package]);
+    }
+    // `…/target/debug` or `…/target/PROFILE`.
+    if let Some(target) = dir.parent() {
+        command.arg("--target-dir").arg(target);
+    }
+    match dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(profile) => {
+            command.args(["--profile", profile]);
+        }
+    }
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "cannot build the programs: {}",
+        String::from_utf8_lossy(&output.stderr)
+    )))
+}
+
+/// The packages whose programs make a country.
+const PACKAGES: [&str; 4] = [
+    "jibek-dev-pki",
+    "jibek-msglog",
+    "jibek-registry",
+    "jibek-server",
+];

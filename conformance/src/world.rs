@@ -178,13 +178,24 @@ impl WorldBuilder {
         }
     }
 
+    /// The same country for programs that run as processes of their own, and its information system.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot listen.
+    pub async fn plan_for_processes(
+        self,
+        script: impl Fn(&Call) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Result<(Plan, System), Box<dyn std::error::Error>> {
+        let net = draw_net();
+        let system = System::start(net.system(0), Arc::new(script)).await?;
+        let plan = self.plan(net, &system)?;
+        Ok((plan, system))
+    }
+
     async fn try_build(self, script: Script) -> Result<World, Box<dyn std::error::Error>> {
         let dir = TempDir::new()?;
-        let mut draw = [0; 2];
-        SystemRandom.fill(&mut draw);
-        let [x, y] = draw;
-        // Not 127.0, where everybody lives.
-        let net = Net::new(x.clamp(1, 250), y);
+        let net = draw_net();
         let clock = TestClock::new(SystemClock.now());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let system = System::start(net.system(0), script).await?;
@@ -269,6 +280,15 @@ impl WorldBuilder {
             legacy_tls: self.legacy_tls,
         })
     }
+}
+
+/// Addresses that hardly any other test has at the same time.
+fn draw_net() -> Net {
+    let mut draw = [0; 2];
+    SystemRandom.fill(&mut draw);
+    let [x, y] = draw;
+    // Not 127.0, where everybody lives.
+    Net::new(x.clamp(1, 250), y)
 }
 
 /// The directory of X-Road's own test data, or `None` after saying that `test` is skipped. With `CI=true` its absence

@@ -70,6 +70,18 @@ impl RunningServer {
             .unwrap_or_default()
     }
 
+    /// Tells it to end, as SIGTERM does, and does not wait for it: [`Running::restart_server`] and
+    /// [`Running::finish`] do.
+    pub fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Whether it has ended, after [`RunningServer::stop`].
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// URL of its health, readiness and metrics.
     #[must_use]
     pub fn admin_url(&self) -> String {
