@@ -19,7 +19,7 @@ use openssl::{
 };
 use time::OffsetDateTime;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -207,25 +207,14 @@ impl Peer {
         to: SocketAddr,
         tls: Tls,
     ) -> Result<SslStream<TcpStream>, Box<dyn std::error::Error + Send + Sync>> {
-        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-        builder.set_verify(SslVerifyMode::NONE);
-        let key = self.auth.key().to_pkcs8_der();
-        builder.set_private_key(&*PKey::private_key_from_der(&key)?)?;
-        let leaf = X509::from_der(self.auth.certificate().der())?;
-        builder.set_certificate(&leaf)?;
-        for certificate in self.auth.chain() {
-            builder.add_extra_chain_cert(X509::from_der(certificate.der())?)?;
-        }
-        if tls == Tls::Legacy {
-            builder.set_max_proto_version(Some(SslVersion::TLS1_2))?;
-            builder.set_cipher_list(LEGACY_SUITES)?;
-        }
-        let tcp = timeout(PATIENCE, TcpStream::connect(to)).await??;
-        let mut configuration = builder.build().configure()?;
-        configuration.set_verify_hostname(false);
-        let mut stream = SslStream::new(configuration.into_ssl("peer")?, tcp)?;
-        timeout(PATIENCE, Pin::new(&mut stream).connect()).await??;
-        Ok(stream)
+        let identity = Identity {
+            key: self.auth.key().to_pkcs8_der().to_vec(),
+            chain: std::iter::once(self.auth.certificate())
+                .chain(self.auth.chain())
+                .map(|certificate| certificate.der().to_vec())
+                .collect(),
+        };
+        connect(Some(&identity), to, tls).await
     }
 
     /// Sends a message over a connection of its own and reads the whole answer.
@@ -239,9 +228,23 @@ impl Peer {
         tls: Tls,
         message: &Message,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+        self.send(to, tls, &message.to_http()).await
+    }
+
+    /// Sends bytes over a connection of its own and reads nothing before all are written, then the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// When the connection cannot be opened or breaks before the answer.
+    pub async fn send(
+        &self,
+        to: SocketAddr,
+        tls: Tls,
+        bytes: &[u8],
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut stream = self.connect(to, tls).await?;
         // An early fault may come while we write; what was read of it counts.
-        let written = stream.write_all(&message.to_http()).await;
+        let written = timeout(PATIENCE, stream.write_all(bytes)).await?;
         let read = timeout(PATIENCE, read_answer(&mut stream)).await?;
         match (read, written) {
             (Ok(answer), _) => Ok(answer),
@@ -260,6 +263,20 @@ impl Peer {
         address: SocketAddr,
         ocsp: SocketAddr,
     ) -> Result<Listening, Box<dyn std::error::Error + Send + Sync>> {
+        self.listen_as(address, ocsp, Tls::Modern).await
+    }
+
+    /// As [`Peer::listen`], with a TLS stack of the test's choice.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on.
+    pub async fn listen_as(
+        &self,
+        address: SocketAddr,
+        ocsp: SocketAddr,
+        tls: Tls,
+    ) -> Result<Listening, Box<dyn std::error::Error + Send + Sync>> {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
         let key = self.auth.key().to_pkcs8_der();
         builder.set_private_key(&*PKey::private_key_from_der(&key)?)?;
@@ -273,6 +290,10 @@ impl Peer {
             |_, _| true,
         );
         builder.set_session_id_context(b"hand-made")?;
+        if tls == Tls::Legacy {
+            builder.set_max_proto_version(Some(SslVersion::TLS1_2))?;
+            builder.set_cipher_list(LEGACY_SUITES)?;
+        }
         let listener = TcpListener::bind(address).await?;
         let responder = TcpListener::bind(ocsp).await?;
         let parts = self.auth_ocsp.clone();
@@ -290,6 +311,59 @@ impl Peer {
             responder: task,
         })
     }
+}
+
+/// A key and certificates to show in a TLS handshake.
+#[derive(Clone)]
+pub struct Identity {
+    /// The key, PKCS#8 DER.
+    pub key: Vec<u8>,
+    /// Certificates in DER, the key's own first.
+    pub chain: Vec<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Identity")
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens a TLS connection to a server as anybody, or as nobody.
+///
+/// # Errors
+///
+/// What the handshake said. With TLS 1.3 a refusal shows at the first read only.
+pub async fn connect(
+    identity: Option<&Identity>,
+    to: SocketAddr,
+    tls: Tls,
+) -> Result<SslStream<TcpStream>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_verify(SslVerifyMode::NONE);
+    if let Some(identity) = identity {
+        builder.set_private_key(&*PKey::private_key_from_der(&identity.key)?)?;
+        for (index, der) in identity.chain.iter().enumerate() {
+            let certificate = X509::from_der(der)?;
+            if index == 0 {
+                builder.set_certificate(&certificate)?;
+            } else {
+                builder.add_extra_chain_cert(certificate)?;
+            }
+        }
+    }
+    if tls == Tls::Legacy {
+        builder.set_max_proto_version(Some(SslVersion::TLS1_2))?;
+        builder.set_cipher_list(LEGACY_SUITES)?;
+    }
+    let tcp = timeout(PATIENCE, TcpStream::connect(to)).await??;
+    let mut configuration = builder.build().configure()?;
+    configuration.set_verify_hostname(false);
+    let mut stream = SslStream::new(configuration.into_ssl("peer")?, tcp)?;
+    timeout(PATIENCE, Pin::new(&mut stream).connect()).await??;
+    Ok(stream)
 }
 
 /// The suites of an X-Road 7 server.
@@ -326,6 +400,23 @@ impl Listening {
         let mut stream = SslStream::new(ssl, tcp)?;
         timeout(PATIENCE, Pin::new(&mut stream).accept()).await??;
         Ok(stream)
+    }
+}
+
+impl Listening {
+    /// Takes one connection without a handshake.
+    ///
+    /// # Errors
+    ///
+    /// When none comes.
+    pub async fn accept_plain(&self) -> std::io::Result<TcpStream> {
+        Ok(timeout(PATIENCE, self.listener.accept()).await??.0)
+    }
+
+    /// Answers no more questions for OCSP answers; the port is closed.
+    pub async fn stop_ocsp(&mut self) {
+        self.responder.abort();
+        let _ = (&mut self.responder).await;
     }
 }
 
@@ -515,7 +606,11 @@ impl Answer {
 }
 
 /// Reads to the end of the connection: hand-made requests ask for `Connection: close`.
-async fn read_answer(stream: &mut SslStream<TcpStream>) -> std::io::Result<Answer> {
+///
+/// # Errors
+///
+/// When the connection ends without a byte.
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
     loop {

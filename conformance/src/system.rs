@@ -74,6 +74,12 @@ impl System {
         self.address
     }
 
+    /// Takes no more connections, so that a test can put something else in its place.
+    pub async fn stop(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
     /// What it was asked so far.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {

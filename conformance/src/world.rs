@@ -47,6 +47,8 @@ pub struct WorldBuilder {
     timing: Timing,
     legacy_tls: bool,
     rights: Vec<Allow>,
+    service_timeout: Duration,
+    settings: Vec<(String, String)>,
 }
 
 /// A running test country.
@@ -78,6 +80,8 @@ impl World {
                     path: "**".to_owned(),
                 })
                 .to_vec(),
+            service_timeout: Duration::from_secs(10),
+            settings: Vec::new(),
         }
     }
 
@@ -162,6 +166,20 @@ impl WorldBuilder {
         self
     }
 
+    /// The longest wait for the information system's answer; 10 s unless said.
+    #[must_use]
+    pub fn service_timeout(mut self, timeout: Duration) -> Self {
+        self.service_timeout = timeout;
+        self
+    }
+
+    /// A line for a section of every server's `jibek-server.toml`, as `("limits", "body_stall_seconds = 1")`.
+    #[must_use]
+    pub fn setting(mut self, section: &str, line: &str) -> Self {
+        self.settings.push((section.to_owned(), line.to_owned()));
+        self
+    }
+
     /// Starts everything and waits until each server is ready.
     ///
     /// # Panics
@@ -201,6 +219,7 @@ impl WorldBuilder {
         let system = System::start(net.system(0), script).await?;
         let plan = self.plan(net, &system)?;
         let prepared = Prepared::make(plan, dir.path(), &shared)?;
+        self.apply_settings(&prepared)?;
         let running = Running::start(prepared, shared, Arc::new(SystemRandom)).await?;
         running.ready(Duration::from_secs(30)).await?;
         Ok(World {
@@ -212,6 +231,23 @@ impl WorldBuilder {
         })
     }
 
+    fn apply_settings(&self, prepared: &Prepared) -> Result<(), Box<dyn std::error::Error>> {
+        for server in &prepared.plan().servers {
+            let file = prepared.server_dir(server).join("jibek-server.toml");
+            let mut text = std::fs::read_to_string(&file)?;
+            for (section, line) in &self.settings {
+                let head = format!("[{section}]\n");
+                if text.contains(&head) {
+                    text = text.replacen(&head, &format!("{head}{line}\n"), 1);
+                } else {
+                    text.push_str(&format!("\n{head}{line}\n"));
+                }
+            }
+            jibek_conf::files::atomic_write(&file, text.as_bytes())?;
+        }
+        Ok(())
+    }
+
     fn plan(&self, net: Net, system: &System) -> Result<Plan, Box<dyn std::error::Error>> {
         let consumer_member = MemberId::new(INSTANCE, "GOV", "1001")?;
         let provider_member = MemberId::new(INSTANCE, "GOV", "2002")?;
@@ -221,7 +257,7 @@ impl WorldBuilder {
             kind: kind.to_owned(),
             url: format!("http://{}/{code}", system.address()),
             allow: rights.to_vec(),
-            timeout: Duration::from_secs(10),
+            timeout: self.service_timeout,
         };
         let plain = |id: &str| -> Result<PlannedClient, Box<dyn std::error::Error>> {
             Ok(PlannedClient {

@@ -1,0 +1,10 @@
+//! What strangers send and what breaks around us: each gets a clear fault, nothing is acted on or recorded, and the next
+//! exchange works.
+
+#![expect(clippy::unwrap_used, reason = "a test fails there")]
+#![expect(clippy::panic, reason = "a test fails there")]
+
+mod forge;
+mod messages;
+mod scene;
+mod signatures;
