@@ -6,5 +6,6 @@
 
 mod forge;
 mod messages;
+mod providers;
 mod scene;
 mod signatures;

@@ -156,7 +156,7 @@ impl Judge {
             .await
             .map_err(|error| rejected(format!("{FAILED}.internal_error"), chain(&error)))?;
         self.conclude(leaf, extra, authorities, &fetched, errand)
-            .map_err(|error| rejected(error.code().to_owned(), chain(&error)))?;
+            .map_err(|error| rejected(format!("{FAILED}.{}", error.code()), chain(&error)))?;
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MOST_KEPT {
             answers.clear(); // more peers than any country has: start again
