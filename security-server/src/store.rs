@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -67,15 +68,10 @@ impl Store {
     /// # Errors
     /// The directory is held by another process, damaged, or not writable.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let db = sled::Config::new()
-            .path(directory)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|source| StoreError::Open {
-                path: directory.to_owned(),
-                source,
-            })?;
+        let db = open(directory).map_err(|source| StoreError::Open {
+            path: directory.to_owned(),
+            source,
+        })?;
         let values = directory.join("values");
         std::fs::create_dir_all(&values).map_err(|source| StoreError::File {
             what: "create",
@@ -272,6 +268,26 @@ const MOST_KEY_BYTES: usize = 256;
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 const INLINE: u8 = 0;
 const IN_FILE: u8 = 1;
+
+/// Opens the database. One that was closed a moment ago may still be locked, because sled lets go of its lock on threads
+/// of its own: so it is tried again, for two seconds at most.
+fn open(directory: &Path) -> sled::Result<sled::Db> {
+    let mut tries = 0;
+    loop {
+        let opened = sled::Config::new()
+            .path(directory)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .open();
+        match opened {
+            Err(sled::Error::Io(_)) if tries < 40 => {
+                tries += 1;
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            opened => return opened,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
