@@ -259,11 +259,8 @@ fn build(dir: &Path) -> io::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--bins"])
+        .args(["build", "--quiet", "--workspace", "--bins"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    for package in PACKAGES {
-        command.args(["-p", package]);
-    }
     // `…/target/debug` or `…/target/PROFILE`.
     if let Some(target) = dir.parent() {
         command.arg("--target-dir").arg(target);
@@ -283,11 +280,3 @@ fn build(dir: &Path) -> io::Result<()> {
         String::from_utf8_lossy(&output.stderr)
     )))
 }
-
-/// The packages whose programs make a country.
-const PACKAGES: [&str; 4] = [
-    "jibek-dev-pki",
-    "jibek-msglog",
-    "jibek-registry",
-    "jibek-server",
-];

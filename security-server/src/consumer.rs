@@ -105,6 +105,7 @@ async fn serve(
     let sealed = seal::request(context, connected, body, &conf)
         .await
         .map_err(|error| Refusal::consumer(&error))?;
+    exchange.received(context, sealed.body_bytes());
     let recorded = record::request(context, sealed)
         .await
         .map_err(|error| Refusal::consumer(&error))?;

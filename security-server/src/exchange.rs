@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::{
     context::Context,
     message::RequestMessage,
-    metrics::{InFlightGauge, KindLabel, Outcome, SideLabel},
+    metrics::{FlowLabel, InFlightGauge, KindLabel, Outcome, SideLabel},
     transport::PeerGone,
 };
 
@@ -47,9 +47,15 @@ impl Exchange {
         self.service = message.service().to_string();
     }
 
+    /// The whole request is here; `bytes` is the length of its body.
+    pub(crate) fn received(&self, context: &Context, bytes: u64) {
+        context.metrics.bytes(self.side, FlowLabel::Received, bytes);
+    }
+
     /// The answer went out; `bytes` is the length of its body.
     pub(crate) fn answered(&self, context: &Context, bytes: u64) {
         self.line("answered", "", bytes);
+        context.metrics.bytes(self.side, FlowLabel::Sent, bytes);
         context
             .metrics
             .exchange(self.side, self.kind, &Outcome::Ok, self.seconds());

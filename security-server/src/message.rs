@@ -60,6 +60,14 @@ impl RequestMessage {
         }
     }
 
+    /// Returns how many bytes the consumer sent: the envelope, or the REST body of this length.
+    pub(crate) fn body_bytes(&self, rest_body: Option<u64>) -> u64 {
+        match self {
+            Self::Rest(_) => rest_body.unwrap_or(0),
+            Self::Soap(soap) => u64::try_from(soap.bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// Returns the kind under which it is recorded.
     pub(crate) fn kind(&self) -> Kind {
         match self {

@@ -88,6 +88,7 @@ async fn serve(
     let request = open::request(context, permit, parts, &conf, now)
         .await
         .map_err(|error| Refusal::provider(&error))?;
+    exchange.received(context, request.body_bytes());
     record::request(context, request)
         .await
         .map_err(|error| Refusal::provider(&error))

@@ -60,6 +60,14 @@ pub(crate) struct SealedRequest {
     pub(super) sending: Sending,
 }
 
+impl SealedRequest {
+    /// Length of what the consumer sent, in bytes.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        let body = self.body.as_ref().map(|body| body.length);
+        self.identified.message.body_bytes(body)
+    }
+}
+
 /// Why a request was not signed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {

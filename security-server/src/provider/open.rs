@@ -25,6 +25,14 @@ pub(crate) struct VerifiedRequest {
     pub(super) signature: SignatureParts,
 }
 
+impl VerifiedRequest {
+    /// Length of what the consumer sent, in bytes.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        let body = self.body.as_ref().map(|body| body.length);
+        self.permit.message().body_bytes(body)
+    }
+}
+
 /// Why a request was not opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
