@@ -3,14 +3,16 @@
 //! It has real keys, certificates and OCSP answers, and is registered like any other server; what it writes on 5500 is
 //! a test's business, byte by byte.
 
+mod message;
+
+pub use message::{Answer, Message};
+
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jibek_certs::{Certificate, DigestAlgorithm, digest::digest};
 use jibek_evidence::seal::{self, PartDigests, Sealed, SealingIdentity};
-use jibek_protocol::{
-    header as names, id::ServerId, message::RestRequestBlock, multipart::MultipartWriter,
-};
+use jibek_protocol::{header as names, id::ServerId, message::RestRequestBlock};
 use jibek_server::keys::{AuthKey, KeyRing, Pin as TokenPin, SignKey, Token};
 use openssl::{
     pkey::PKey,
@@ -477,132 +479,6 @@ async fn ocsp_chain(
         responses.push(answer.into_body());
     }
     Ok(responses)
-}
-
-/// A transport message, for a test to spoil.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// HTTP headers, without `Content-Type` and framing.
-    pub headers: Vec<(String, String)>,
-    /// Parts: content type and bytes.
-    pub parts: Vec<(String, Bytes)>,
-    /// Whether the closing boundary is written.
-    pub closed: bool,
-}
-
-impl Message {
-    fn new() -> Self {
-        Self {
-            headers: Vec::new(),
-            parts: Vec::new(),
-            closed: true,
-        }
-    }
-
-    fn header(&mut self, name: &str, value: &str) {
-        self.headers.push((name.to_owned(), value.to_owned()));
-    }
-
-    fn part(&mut self, content_type: &str, bytes: Bytes) {
-        self.parts.push((content_type.to_owned(), bytes));
-    }
-
-    /// Replaces the signature and its hash chain.
-    pub fn sealed(&mut self, sealed: &Sealed) {
-        let signature_parts = [
-            names::HASH_CHAIN_RESULT,
-            names::HASH_CHAIN,
-            names::SIGNATURE,
-        ];
-        self.parts
-            .retain(|(content_type, _)| !signature_parts.contains(&content_type.as_str()));
-        if let Some(result) = &sealed.hash_chain_result {
-            self.part(names::HASH_CHAIN_RESULT, result.clone());
-        }
-        if let Some(chain) = &sealed.hash_chain {
-            self.part(names::HASH_CHAIN, chain.clone());
-        }
-        self.part(names::SIGNATURE, sealed.signature.clone());
-    }
-
-    /// The part with this content type.
-    ///
-    /// # Panics
-    ///
-    /// When there is none.
-    pub fn part_mut(&mut self, content_type: &str) -> &mut Bytes {
-        match self
-            .parts
-            .iter_mut()
-            .find(|(found, _)| found == content_type)
-        {
-            Some((_, bytes)) => bytes,
-            #[expect(clippy::panic, reason = "a test fails here")]
-            None => panic!("no part {content_type}"),
-        }
-    }
-
-    /// The multipart body.
-    #[must_use]
-    pub fn body(&self) -> Vec<u8> {
-        let mut writer = MultipartWriter::new("xtophandmadehandmadehandmadehandma");
-        let mut body = Vec::new();
-        for (content_type, bytes) in &self.parts {
-            body.extend_from_slice(&writer.part(content_type, []));
-            body.extend_from_slice(bytes);
-        }
-        if self.closed {
-            body.extend_from_slice(&writer.close());
-        }
-        body
-    }
-
-    /// The HTTP head for a body of this length.
-    #[must_use]
-    pub fn head(&self, length: usize) -> String {
-        let mut head = "POST / HTTP/1.1\r\nHost: peer\r\n".to_owned();
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let boundary = "xtophandmadehandmadehandmadehandma";
-        head.push_str(&format!(
-            "Content-Type: multipart/mixed; charset=UTF-8; boundary={boundary}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        ));
-        head
-    }
-
-    /// The whole HTTP request.
-    #[must_use]
-    pub fn to_http(&self) -> Vec<u8> {
-        let body = self.body();
-        let mut all = self.head(body.len()).into_bytes();
-        all.extend_from_slice(&body);
-        all
-    }
-}
-
-/// An HTTP answer as it came, after its end.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Head and body, as they came; chunked framing is left in.
-    pub bytes: Vec<u8>,
-}
-
-impl Answer {
-    /// Everything as text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
-
-    /// The code of the fault in it, if it is one.
-    #[must_use]
-    pub fn fault_code(&self) -> Option<String> {
-        let text = self.text();
-        let (_, rest) = text.split_once("<faultcode>")?;
-        rest.split_once("</faultcode>")
-            .map(|(code, _)| code.to_owned())
-    }
 }
 
 /// Reads to the end of the connection: hand-made requests ask for `Connection: close`.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use jibek_conformance::{
     cases::{self, Case},
-    world::World,
+    world::{CONSUMER, PROVIDER, STRANGER, World},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,4 +95,31 @@ async fn run(world: &World, case: &Case) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Of several clients in one request the last is judged (`message-path.md` 3.1); a service that reads the first must
+/// not see another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_sees_only_the_client_that_was_judged() {
+    let world = World::builder()
+        .build(|_| Response::new(Bytes::from_static(b"{}")))
+        .await;
+    let url = format!("{}/r1/{PROVIDER}/rest/a", world.running.server(0).url());
+    let request = Request::get(&url)
+        .header("X-Road-Client", STRANGER)
+        .header("X-Road-Client", CONSUMER);
+    let response = world.send(request, "").await;
+    assert_eq!(response.status(), 200);
+    let calls = world.system.calls();
+    let seen: Vec<_> = calls[0].headers.get_all("x-road-client").iter().collect();
+    assert_eq!(seen, [CONSUMER]);
+    let request = Request::get(&url)
+        .header("X-Road-Client", CONSUMER)
+        .header("X-Road-Client", STRANGER);
+    let response = world.send(request, "").await;
+    assert_eq!(
+        response.headers()["x-road-error"],
+        "server.serverproxy.access_denied"
+    );
+    world.finish().await;
 }

@@ -268,10 +268,11 @@ async fn early_answer(
     let Ok(response) = early else {
         return SealError::PeerGone;
     };
-    match open::fault_only(context, response).await {
-        Ok(fault) => SealError::EarlyFault(fault),
-        Err(ReadError::NoFault) => SealError::EarlyAnswer,
-        Err(ReadError::Broken) => SealError::PeerGone,
+    // An early answer is short; one that trickles on without end is none.
+    match timeout(bounds::LAST_WORDS, open::fault_only(context, response)).await {
+        Ok(Ok(fault)) => SealError::EarlyFault(fault),
+        Ok(Err(ReadError::NoFault)) | Err(_) => SealError::EarlyAnswer,
+        Ok(Err(ReadError::Broken)) => SealError::PeerGone,
     }
 }
 

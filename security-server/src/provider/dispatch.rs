@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_protocol::{
+    header as names,
     limits::{self, Limits},
     media_type::MediaType,
     message::RestRequestBlock,
@@ -135,10 +136,15 @@ async fn rest(context: &Context, request: RecordedRequest) -> Result<Reply, Disp
     *call.method_mut() = method;
     *call.uri_mut() = uri;
     for line in block.headers() {
-        let Ok(name) = HeaderName::from_bytes(line.name.as_bytes()) else {
+        let name = HeaderName::from_bytes(line.name.as_bytes());
+        let value = HeaderValue::from_bytes(&line.latin1_value());
+        let (Ok(name), Ok(value)) = (name, value) else {
             continue;
         };
-        if let Ok(value) = HeaderValue::from_bytes(&line.latin1_value()) {
+        if name.as_str() == names::X_ROAD_CLIENT {
+            // Of several the last was authorised: a service that reads the first must not see another caller.
+            call.headers_mut().insert(name, value);
+        } else {
             call.headers_mut().append(name, value);
         }
     }
