@@ -14,7 +14,6 @@ mod seal;
 pub(crate) use connect::ConnectError;
 pub(crate) use identify::IdentifyError;
 pub(crate) use open::OpenError;
-pub(crate) use record::RecordError;
 pub(crate) use resolve::ResolveError;
 pub(crate) use seal::SealError;
 

@@ -19,6 +19,7 @@ use crate::{
     body::Body,
     consumer, provider,
     random::Random,
+    recording,
     sealer::SealError,
     timestamper::GateClosed,
     transport::{MessageType, TransportError},
@@ -188,7 +189,7 @@ impl ConsumerError for consumer::SealError {
     }
 }
 
-impl ConsumerError for consumer::RecordError {
+impl ConsumerError for recording::RecordError {
     fn full_code(&self) -> String {
         match self {
             Self::Gate(closed) => own(&gate_code(closed)),
@@ -277,7 +278,7 @@ impl ProviderError for provider::OpenError {
     }
 }
 
-impl ProviderError for provider::RecordError {
+impl ProviderError for recording::RecordError {
     fn code(&self) -> String {
         match self {
             Self::Gate(closed) => gate_code(closed),

@@ -39,6 +39,7 @@ mod fault;
 mod message;
 mod provider;
 mod readiness;
+mod recording;
 mod sealer;
 mod spool;
 mod stall;

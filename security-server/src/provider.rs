@@ -14,7 +14,6 @@ pub(crate) use authorize::AuthorizeError;
 pub(crate) use dispatch::DispatchError;
 pub(crate) use identify::{IdentifyError, Peer};
 pub(crate) use open::{OpenError, tail};
-pub(crate) use record::{RecordError, millis, record_parts};
 pub(crate) use seal::SealReplyError;
 
 use std::sync::{Arc, atomic::Ordering};

@@ -1,6 +1,6 @@
 //! On disk, with everything that proves it: the request before its signature leaves, the answer before it is told.
 
-use jibek_msglog::{Committed, Direction, LogError, RecordHead, Side};
+use jibek_msglog::{Committed, Direction, RecordHead, Side};
 use jibek_protocol::message::RestResponseBlock;
 
 use super::{
@@ -10,9 +10,8 @@ use super::{
 };
 use crate::{
     context::Context,
-    provider::{millis, record_parts},
+    recording::{RecordError, millis, record_parts},
     spool,
-    timestamper::GateClosed,
     transport::SignatureParts,
 };
 
@@ -46,17 +45,6 @@ impl RecordedReply {
     pub(crate) fn has_body(&self) -> bool {
         self.body_bytes.is_some()
     }
-}
-
-/// Why a message was not recorded, so that it must not have an effect.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecordError {
-    /// Nothing was time-stamped for too long.
-    #[error("messages are refused until they can be time-stamped again: {0}")]
-    Gate(GateClosed),
-    /// The log refused it.
-    #[error("the message could not be recorded: {0}")]
-    Log(LogError),
 }
 
 /// Writes a request to the log.

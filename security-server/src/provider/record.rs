@@ -1,10 +1,15 @@
 //! On disk, with everything that proves it. Nothing is acted on before.
 
-use jibek_msglog::{Committed, Direction, LogError, RecordHead, RecordParts, Side};
+use jibek_msglog::{Committed, Direction, RecordHead, Side};
 use jibek_protocol::id::{ClientId, ServiceId};
 
 use super::{authorize::Permit, open::VerifiedRequest, seal::SealedReply};
-use crate::{context::Context, spool, timestamper::GateClosed, transport::SignatureParts};
+use crate::{
+    context::Context,
+    recording::{RecordError, millis, record_parts},
+    spool,
+    transport::SignatureParts,
+};
 
 /// A request that is on disk: only now may the service be called.
 #[derive(Debug)]
@@ -27,17 +32,6 @@ impl RecordedReply {
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
-}
-
-/// Why a message was not recorded, so that it must not have an effect.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecordError {
-    /// Nothing was time-stamped for too long.
-    #[error("messages are refused until they can be time-stamped again: {0}")]
-    Gate(GateClosed),
-    /// The log refused it.
-    #[error("the message could not be recorded: {0}")]
-    Log(LogError),
 }
 
 /// Writes a request to the log.
@@ -125,24 +119,4 @@ pub(crate) struct Names {
     pub(crate) service: ServiceId,
     /// HTTP status of a REST answer.
     pub(crate) status: Option<u16>,
-}
-
-/// Returns the parts of a record as the log takes them.
-pub(crate) fn record_parts(
-    message: bytes::Bytes,
-    digest: &jibek_certs::digest::Digest,
-    signature: &SignatureParts,
-) -> RecordParts {
-    RecordParts {
-        message,
-        message_sha512: spool::sha512(digest),
-        signature: signature.signature.clone(),
-        hash_chain_result: signature.hash_chain_result.clone(),
-        hash_chain: signature.hash_chain.clone(),
-    }
-}
-
-/// Returns milliseconds since 1970.
-pub(crate) fn millis(time: time::OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
