@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "a test fails there")]
 
 mod forge;
+mod liar;
 mod messages;
 mod providers;
 mod scene;
