@@ -11,8 +11,8 @@
 
 mod configuration;
 mod judge;
-mod report;
+mod words;
 
 pub use configuration::{ConfigurationError, fetch_configuration, read_configuration};
 pub use judge::{Judged, Standing, judge_file, summary};
-pub use report::{as_json, as_line};
+pub use words::{as_json, as_line};
