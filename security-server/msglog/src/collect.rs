@@ -34,6 +34,37 @@ pub(crate) struct Collected {
     pub(crate) bad_bodies: Vec<(u64, u64)>,
 }
 
+/// Reads all frames of a segment that a server may be writing if it is the last: what looks like damage there is looked
+/// at again.
+pub(crate) fn collect_beside_writer(
+    file: &dyn FsFile,
+    key: SegmentKey,
+    last: bool,
+) -> io::Result<Collected> {
+    look_again(last, || collect(file, key, |_, _, _| {}), |it| it)
+}
+
+/// Reads until there is no damage, a few times if it is the last segment.
+pub(crate) fn look_again<T>(
+    last: bool,
+    mut once: impl FnMut() -> io::Result<T>,
+    collected: impl Fn(&T) -> &Collected,
+) -> io::Result<T> {
+    let mut read = once();
+    for _ in 0..LOOKS {
+        let again = match &read {
+            Ok(it) => !collected(it).damage.is_empty(),
+            // It was just sealed, which makes it shorter.
+            Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+        };
+        if !last || !again {
+            break;
+        }
+        read = once();
+    }
+    read
+}
+
 /// Reads all frames of a segment and shows each commit to `visit` with its own bytes.
 pub(crate) fn collect(
     file: &dyn FsFile,
@@ -147,3 +178,6 @@ pub(crate) fn collect(
         bad_bodies,
     })
 }
+
+/// How often damage in the last segment is looked at again.
+const LOOKS: u32 = 3;

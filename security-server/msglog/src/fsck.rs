@@ -1,17 +1,18 @@
 //! Checks a log without changing it, also one that is in use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::collect::{Collected, collect};
+use crate::collect::{Collected, collect, look_again};
 use crate::commit::{Body, Commit, Piece, Place};
 use crate::error::LogError;
 use crate::fs::{self, Access, Fs, FsFile};
 use crate::index::file::{self, SealedIndex};
-use crate::layout::{Layout, Named};
+use crate::layout::Layout;
 use crate::num::{narrow, short, wide};
+use crate::reader::numbers;
 use crate::recover::{Damage, read_header};
 use crate::runs::Runs;
 use crate::segment::{End, FrameKind, SegmentHeader, SegmentKey};
@@ -76,7 +77,7 @@ impl fmt::Display for FsckReport {
 /// [`LogError::Io`] if something cannot be read at all, [`LogError::UnknownVersion`] if a newer program wrote it.
 pub fn fsck(dir: &Path, fs: &dyn Fs) -> Result<FsckReport, LogError> {
     let layout = Layout::new(dir);
-    let numbers = segments(&layout, fs)?;
+    let numbers = numbers(&layout, fs)?;
     let mut check = Check {
         fs,
         layout: &layout,
@@ -197,19 +198,7 @@ impl Check<'_> {
             };
             collect(file, key, visit).map(|collected| (collected, commits))
         };
-        let mut read = once();
-        for _ in 0..LOOKS {
-            let again = match &read {
-                Ok((collected, _)) => !collected.damage.is_empty(),
-                // It was just sealed, which makes it shorter.
-                Err(error) => error.kind() == ErrorKind::UnexpectedEof,
-            };
-            if !last || !again {
-                break;
-            }
-            read = once();
-        }
-        read.map_err(LogError::at("read", path))
+        look_again(last, once, |(collected, _)| collected).map_err(LogError::at("read", path))
     }
 
     /// One record: its number is larger than all before, its bytes are all there.
@@ -270,7 +259,7 @@ impl Check<'_> {
 
     /// Drops that the server has written since the last segment was read.
     fn later_drops(&mut self, last: u64) -> Result<(), LogError> {
-        for number in segments(self.layout, self.fs)?.range(last..) {
+        for number in numbers(self.layout, self.fs)?.range(last..) {
             let path = self.layout.segment(*number);
             let file = self
                 .fs
@@ -420,18 +409,6 @@ impl Check<'_> {
     }
 }
 
-/// Numbers of the segments there are now.
-fn segments(layout: &Layout, fs: &dyn Fs) -> Result<BTreeSet<u64>, LogError> {
-    let names = fs
-        .list(layout.dir())
-        .map_err(LogError::at("list", layout.dir()))?;
-    let number = |name: &String| match Layout::parse(name) {
-        Some(Named::Segment(number)) => Some(number),
-        _ => None,
-    };
-    Ok(names.iter().filter_map(number).collect())
-}
-
 fn is_body(file: &dyn FsFile, body: &Body) -> std::io::Result<bool> {
     if file.length()? != body.length {
         return Ok(false);
@@ -451,6 +428,3 @@ fn is_body(file: &dyn FsFile, body: &Body) -> std::io::Result<bool> {
 
 /// Records of a segment with where they stand and how many bytes are their own.
 type Commits = Vec<(Commit, u64, u64)>;
-
-/// How often damage in the last segment is looked at again.
-const LOOKS: u32 = 3;

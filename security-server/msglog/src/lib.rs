@@ -33,7 +33,8 @@
 //!    is seen once stays, and what was never acknowledged costs nothing. A bad frame with a batch behind it is not a
 //!    torn end but damage: nothing is cut off then, all that reads is served, new records go to a new segment, and
 //!    [`RecoveryReport::damage`] tells of it.
-//! 8. **Doubt.** [`fsck()`], as a program `msglog-fsck`, reads everything and compares it, beside a running server too.
+//! 8. **Look.** [`LogReader`] opens a log to read it only: beside its server, or a copy that cannot be written.
+//! 9. **Doubt.** [`fsck()`], as a program `msglog-fsck`, reads everything and compares it, beside a running server too.
 //!
 //! # Files
 //!
@@ -69,6 +70,7 @@ mod layout;
 mod log;
 mod num;
 mod read;
+mod reader;
 mod record;
 mod recover;
 mod runs;
@@ -83,6 +85,7 @@ pub use error::LogError;
 pub use fsck::{FsckReport, fsck};
 pub use log::{LogConfig, MessageLog, Stats};
 pub use read::Query;
+pub use reader::{Ids, LogReader, ReaderReport};
 pub use record::{
     BodyInfo, Direction, Kind, Record, RecordHead, RecordId, RecordParts, Side, Stamp, StampBatch,
     StampId, Unstamped,

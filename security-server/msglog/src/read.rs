@@ -222,6 +222,19 @@ pub(crate) fn find(store: &Store, query: &Query) -> Result<Vec<RecordId>, LogErr
     Ok(found)
 }
 
+/// Index entries of one segment that fit, in the order of ids; none if there is no such segment.
+pub(crate) fn entries(store: &Store, number: u64, filter: &Filter) -> Result<Vec<Entry>, LogError> {
+    let place = store.state().segments.get(&number).map(Located::of);
+    let Some(place) = place else {
+        return Ok(Vec::new());
+    };
+    place.with_index(
+        store,
+        |index| index.candidates(filter),
+        |index, file| index.candidates(file, filter),
+    )
+}
+
 /// The index entry of a record.
 pub(crate) fn entry(store: &Store, id: RecordId) -> Result<Option<Entry>, LogError> {
     let place = store.state().segment_of(id.get()).map(Located::of);
