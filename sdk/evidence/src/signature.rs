@@ -99,6 +99,11 @@ impl<'d> Signature<'d> {
             .find(|reference| reference.uri == uri)
     }
 
+    /// SignedInfo as it was signed.
+    pub(crate) fn signed_bytes(&self) -> Vec<u8> {
+        canonicalize(self.signed_info, &self.canonicalization)
+    }
+
     /// Whether the certificate's key made the value over SignedInfo.
     pub(crate) fn check_value(&self) -> Result<(), jibek_certs::signer::SignatureError> {
         self.certificate.verify(

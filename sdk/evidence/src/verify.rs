@@ -5,10 +5,12 @@
 //! configuration could not judge it; evidence that is whole and of an unknown authority cannot be judged.
 
 mod around;
+mod exhibits;
 mod facts;
 mod finding;
 mod report;
 
+pub use exhibits::{Exhibits, ReferenceExhibit, SignatureExhibit};
 pub use facts::{MessageFacts, MessageKind};
 pub use finding::{Finding, FindingKind};
 pub use report::{Attachment, Report};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jibek_protocol::{
-    id::{ClientId, ServiceId},
+    id::{ClientId, RepresentedParty, ServiceId},
     limits::Limits,
     message::{RestRequestBlock, RestResponseBlock},
     soap,
@@ -38,6 +38,12 @@ pub struct MessageFacts {
     client: ClientId,
     service: ServiceId,
     message_id: String,
+    issue: Option<String>,
+    operation: Option<String>,
+    represented_party: Option<RepresentedParty>,
+    request_id: Option<String>,
+    status: Option<u16>,
+    user_id: Option<String>,
 }
 
 /// A message that cannot be read.
@@ -47,6 +53,11 @@ pub(super) struct Unread {
 }
 
 impl MessageFacts {
+    /// What `message.xml` says of itself, proved or not; `None` when it cannot be read.
+    pub fn of(message: &Bytes) -> Option<Self> {
+        Self::read(message).ok()
+    }
+
     /// Reads `message.xml`: SOAP, else a REST block, in which a digit comes first in responses (`signatures-and-log.md` 5.1).
     pub(super) fn read(message: &Bytes) -> Result<Self, Unread> {
         let text = message
@@ -64,6 +75,12 @@ impl MessageFacts {
                     client: block.client().clone(),
                     service: block.service().clone(),
                     message_id: block.message_id().to_owned(),
+                    issue: None,
+                    operation: None,
+                    represented_party: None,
+                    request_id: block.request_id().map(str::to_owned),
+                    status: Some(block.status()),
+                    user_id: None,
                 })
             }
             _ => {
@@ -75,6 +92,16 @@ impl MessageFacts {
                     client: block.client().clone(),
                     service: block.target().service().clone(),
                     message_id: block.message_id().to_owned(),
+                    issue: block.issue().map(str::to_owned),
+                    operation: Some(format!(
+                        "{} {}",
+                        block.method().as_str(),
+                        block.path_and_query()
+                    )),
+                    represented_party: block.represented_party().cloned(),
+                    request_id: block.request_id().map(str::to_owned),
+                    status: None,
+                    user_id: block.user_id().map(str::to_owned),
                 })
             }
         }
@@ -99,6 +126,12 @@ impl MessageFacts {
             client: header.client.clone(),
             service: header.service.clone(),
             message_id: header.id.clone(),
+            issue: header.issue.clone(),
+            operation: Some(scanned.body_element().to_owned()).filter(|name| !name.is_empty()),
+            represented_party: header.represented_party.clone(),
+            request_id: None,
+            status: None,
+            user_id: header.user_id.clone(),
         })
     }
 
@@ -125,6 +158,36 @@ impl MessageFacts {
     /// The consumer's id of the message.
     pub fn message_id(&self) -> &str {
         &self.message_id
+    }
+
+    /// The case or document for which the consumer asks.
+    pub fn issue(&self) -> Option<&str> {
+        self.issue.as_deref()
+    }
+
+    /// What was asked for: method, path and query of a REST request, the element in the body of a SOAP envelope.
+    pub fn operation(&self) -> Option<&str> {
+        self.operation.as_deref()
+    }
+
+    /// Whom the consumer represents.
+    pub fn represented_party(&self) -> Option<&RepresentedParty> {
+        self.represented_party.as_ref()
+    }
+
+    /// The consumer's server's id of the exchange, in REST messages.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// The HTTP status of a REST response.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The person for whom the consumer says it asks. Personal data; no signature proves that this person acted.
+    pub fn user_id(&self) -> Option<&str> {
+        self.user_id.as_deref()
     }
 
     /// Whose signature it must bear: the client's on a request, the provider's on a response.

@@ -57,6 +57,11 @@ impl Report {
         &self.signer
     }
 
+    /// The signing certificate's path, and the OCSP responses that were believed.
+    pub fn certificate(&self) -> Option<&VerifiedCertificate> {
+        self.certificate.as_ref()
+    }
+
     /// The OCSP response for the signing certificate, and who signed it.
     pub fn ocsp(&self) -> Option<&VerifiedOcsp> {
         self.certificate
