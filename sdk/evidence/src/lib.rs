@@ -48,6 +48,8 @@ mod xml;
 pub use xml::XmlRefused;
 
 #[cfg(test)]
+mod court;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod scene;

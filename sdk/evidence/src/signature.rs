@@ -29,8 +29,9 @@ pub(crate) enum Form {
 
 /// A signature document taken apart. Nothing is verified yet.
 pub(crate) struct Signature<'d> {
-    signed_info: Node<'d, 'd>,
+    pub(crate) signed_info: Node<'d, 'd>,
     canonicalization: Canonicalization,
+    pub(crate) value_element: Node<'d, 'd>,
     pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) references: Vec<Reference<'d>>,
     pub(crate) value: Vec<u8>,
@@ -62,13 +63,13 @@ impl<'d> Signature<'d> {
                 .ok_or(Malformed(missing))
         };
         let signed_info = next("SignedInfo", "no SignedInfo")?;
-        let value = next("SignatureValue", "no SignatureValue")?;
+        let value_element = next("SignatureValue", "no SignatureValue")?;
         let key_info = next("KeyInfo", "no KeyInfo")?;
         let object = next("Object", "no Object")?;
         if form == Form::Wire && children.next().is_some() {
             return Err(Malformed("an element after the Object"));
         }
-        let value = xml::base64(value)
+        let value = xml::base64(value_element)
             .filter(|value| !value.is_empty())
             .ok_or(Malformed("a SignatureValue that is not base64"))?;
         let certificate = xml::child(key_info, DS_NAMESPACE, "X509Data")
@@ -83,6 +84,7 @@ impl<'d> Signature<'d> {
         Ok(Self {
             signed_info,
             canonicalization,
+            value_element,
             algorithm,
             references,
             value,
@@ -99,26 +101,23 @@ impl<'d> Signature<'d> {
             .find(|reference| reference.uri == uri)
     }
 
-    /// SignedInfo as it was signed.
+    /// SignedInfo in the canonical form that it asks for: what was signed.
     pub(crate) fn signed_bytes(&self) -> Vec<u8> {
         canonicalize(self.signed_info, &self.canonicalization)
     }
 
     /// Whether the certificate's key made the value over SignedInfo.
     pub(crate) fn check_value(&self) -> Result<(), jibek_certs::signer::SignatureError> {
-        self.certificate.verify(
-            self.algorithm,
-            &canonicalize(self.signed_info, &self.canonicalization),
-            &self.value,
-        )
+        self.certificate
+            .verify(self.algorithm, &self.signed_bytes(), &self.value)
     }
 
-    /// The digest of the node that a same-document reference means: the first in document order with that Id, as X-Road looks it
-    /// up; `None` when there is none.
-    pub(crate) fn same_document(
+    /// The node that a same-document reference means, and its canonical form: the first in document order with that Id, as X-Road
+    /// looks it up; `None` when there is none.
+    pub(crate) fn canonical_node(
         &self,
         reference: &Reference<'d>,
-    ) -> Option<(Node<'d, 'd>, Digest)> {
+    ) -> Option<(Node<'d, 'd>, Vec<u8>)> {
         let id = reference
             .uri
             .strip_prefix('#')
@@ -128,13 +127,16 @@ impl<'d> Signature<'d> {
             .document()
             .descendants()
             .find(|node| node.is_element() && node.attribute("Id") == Some(id))?;
-        Some((
-            node,
-            digest(
-                reference.digest.algorithm(),
-                &canonicalize(node, &reference.canonicalization),
-            ),
-        ))
+        Some((node, canonicalize(node, &reference.canonicalization)))
+    }
+
+    /// The same with the digest that the reference should state.
+    pub(crate) fn same_document(
+        &self,
+        reference: &Reference<'d>,
+    ) -> Option<(Node<'d, 'd>, Digest)> {
+        let (node, canonical) = self.canonical_node(reference)?;
+        Some((node, digest(reference.digest.algorithm(), &canonical)))
     }
 
     /// Whether a reference leads to the signed properties.
@@ -201,14 +203,12 @@ impl<'d> Signature<'d> {
             .collect()
     }
 
-    /// The time-stamp token of a single stamp; in containers of 2014 it stands there without its own element (`signatures-and-log.md` 3.5).
-    pub(crate) fn time_stamp(&self) -> Option<Vec<u8>> {
+    /// The time-stamp token of a single stamp, and the element that holds it; in containers of 2014 it stands there without its own element (`signatures-and-log.md` 3.5).
+    pub(crate) fn time_stamp(&self) -> Option<(Node<'d, 'd>, Vec<u8>)> {
         let stamp = self.unsigned("SignatureTimeStamp")?;
-        match xml::child(stamp, XADES_NAMESPACE, "EncapsulatedTimeStamp") {
-            Some(token) => xml::base64(token),
-            None => xml::base64(stamp),
-        }
-        .filter(|token| !token.is_empty())
+        let element = xml::child(stamp, XADES_NAMESPACE, "EncapsulatedTimeStamp").unwrap_or(stamp);
+        let token = xml::base64(element).filter(|token| !token.is_empty())?;
+        Some((element, token))
     }
 
     fn unsigned(&self, name: &str) -> Option<Node<'d, 'd>> {

@@ -5,11 +5,14 @@
 //! configuration could not judge it; evidence that is whole and of an unknown authority cannot be judged.
 
 mod around;
+mod covered;
 mod exhibits;
 mod facts;
 mod finding;
 mod report;
+mod token;
 
+pub use covered::{CoveredKind, CoveredPart, covered, signed_form};
 pub use exhibits::{Exhibits, ReferenceExhibit, SignatureExhibit};
 pub use facts::{MessageFacts, MessageKind};
 pub use finding::{Finding, FindingKind};
@@ -290,7 +293,7 @@ impl Judge<'_> {
             .filter(|token| !token.is_empty())
         {
             Some(token) => Some(token.to_vec()),
-            None => signature.time_stamp(),
+            None => signature.time_stamp().map(|(_, token)| token),
         };
         let der = der.ok_or_else(|| invalid("malformed_signature", "there is no time-stamp"))?;
         TimestampToken::parse(&der).map_err(|error| invalid("malformed_signature", explain(&error)))

@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jibek_protocol::xml::{XmlBudget, XmlError, check};
 use roxmltree::{Document, Node, ParsingOptions};
+use std::ops::Range;
 
 /// Why a document was not even read.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,11 @@ pub(crate) fn text(node: Node<'_, '_>) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// Where in the document an element's content stands; `None` when it is empty.
+pub(crate) fn text_range(node: Node<'_, '_>) -> Option<Range<usize>> {
+    Some(node.first_child()?.range().start..node.last_child()?.range().end)
 }
 
 /// The bytes that an element's base64 text stands for. White space is skipped wherever it is: X-Road breaks lines with CR LF.

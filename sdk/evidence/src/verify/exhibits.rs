@@ -59,7 +59,7 @@ impl Exhibits {
             .as_ref()
             .and_then(|tree| Signature::read(tree, Form::Container).ok());
         let token = batch_token.or_else(|| {
-            let der = read.as_ref()?.time_stamp()?;
+            let (_, der) = read.as_ref()?.time_stamp()?;
             TimestampToken::parse(&der).ok()
         });
         let signature = read.as_ref().map(SignatureExhibit::of);

@@ -62,6 +62,22 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
+    /// Every kind, in alphabetical order.
+    pub const ALL: [Self; 12] = [
+        Self::AttachmentAbsent,
+        Self::AttachmentDiffers,
+        Self::AttachmentUncovered,
+        Self::CertificateDiffers,
+        Self::CertificateUnnamed,
+        Self::ChainUnreferenced,
+        Self::DuplicateIds,
+        Self::EntryUnknown,
+        Self::OcspFromFuture,
+        Self::PropertiesUncovered,
+        Self::SigningTimeAfterStamp,
+        Self::WeakAlgorithm,
+    ];
+
     /// A stable word for programs.
     pub fn id(self) -> &'static str {
         match self {
