@@ -3,7 +3,8 @@
 mod read;
 mod write;
 
-pub use read::{Container, ContainerLimits, ReadError};
+pub use crate::zip_file::ReadError;
+pub use read::{Container, ContainerLimits};
 pub use write::{ContainerParts, WriteError, write_container, write_container_to};
 
 /// Which message of an exchange.

@@ -4,7 +4,8 @@
 //! Pure functions over bytes: no sockets, no files, no configuration; the time and what is trusted come as arguments.
 //!
 //! [`seal`] signs a batch of messages once; [`open`] verifies one that came over the wire; [`timestamp`] plans a stamp over many
-//! signatures; [`container`] puts message, signature, chains and stamp into one file; [`verify`] judges such a file years later.
+//! signatures; [`container`] puts message, signature, chains and stamp into one file; [`verify`] judges such a file years later;
+//! [`archive`] reads many of them, linked to each other.
 //!
 //! # What goes wrong in such systems, and what prevents it here
 //!
@@ -16,7 +17,8 @@
 //! | signed bytes that are written anew | documents, results and chains are kept as [`bytes::Bytes`] from signing to container |
 //! | documents that cost more than they are worth | a pass with a budget comes before every tree; no DOCTYPE, no entities |
 //! | chains that run in circles, fan out or never end | each step is walked once, depth and number are bounded |
-//! | containers that show each reader something else | entries must cover the file without gap or overlap, both headers agreeing |
+//! | containers that show each reader something else | entries must cover the file without gap or overlap, both headers agreeing, each name once |
+//! | containers that vanish from an archive, or come in later | every link is recomputed; several archives are joined by their links |
 //! | a verdict that hides what it did not look at | findings stand beside it, with stable names |
 
 #![warn(
@@ -34,6 +36,7 @@
     )
 )]
 
+pub mod archive;
 pub mod c14n;
 pub mod container;
 pub mod hash_chain;
@@ -44,6 +47,7 @@ mod signature;
 pub mod timestamp;
 pub mod verify;
 mod xml;
+mod zip_file;
 
 pub use xml::XmlRefused;
 

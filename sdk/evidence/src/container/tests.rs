@@ -245,7 +245,7 @@ fn ambiguous_files_are_refused() {
                 b"attachment1",
                 b"message.xml",
             ),
-            Some("container_ambiguous"),
+            Some("container_entry_twice"),
         ),
         (
             "a local name of its own",
