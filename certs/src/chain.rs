@@ -7,7 +7,10 @@
 
 use ::time::OffsetDateTime;
 
-use crate::{parse::Certificate, signer::SignatureError};
+use crate::{
+    parse::Certificate,
+    signer::{SignatureError, Weakness},
+};
 
 /// How much work a search may cost. Hostile intermediates with equal names could otherwise make it exponential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,16 @@ impl VerifiedChain {
             .skip(1)
             .chain(std::iter::once(&self.anchor));
         self.certificates.iter().zip(issuers)
+    }
+
+    /// What is weak about the keys and signatures that the path rests on, each once. The anchor's own signature is not among
+    /// them: the configuration vouches for the anchor.
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        let path = self.certificates.iter().flat_map(Certificate::weaknesses);
+        let mut found: Vec<Weakness> = path.chain(self.anchor.public_key().weakness()).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 

@@ -143,7 +143,7 @@ impl OcspResponse {
             .take(MOST_EMBEDDED);
         Ok(Self {
             tbs: basic.tbs.into_bytes(),
-            algorithm: SignatureAlgorithm::from_oid(&dotted(&basic.signature_algorithm.algorithm)),
+            algorithm: SignatureAlgorithm::from_identifier(&basic.signature_algorithm),
             signature: basic.signature.into_vec(),
             embedded: embedded
                 .filter_map(|der| Certificate::from_der(der.into_bytes()).ok())

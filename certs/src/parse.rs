@@ -16,7 +16,9 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{
     digest::{Digest, DigestAlgorithm, digest},
-    signer::{SignatureAlgorithm, SignatureError, verify_spki, verify_spki_der},
+    signer::{
+        PublicKey, SignatureAlgorithm, SignatureError, Weakness, verify_spki, verify_spki_der,
+    },
 };
 use fields::Inner;
 pub use name::Name;
@@ -239,6 +241,28 @@ impl Certificate {
         self.0.subject_key_id.as_deref()
     }
 
+    /// What kind of key it holds.
+    pub fn public_key(&self) -> PublicKey {
+        self.0.public_key
+    }
+
+    /// The algorithm that its issuer signed it with; `None` for one that is not known here.
+    pub fn signature_algorithm(&self) -> Option<SignatureAlgorithm> {
+        self.0.algorithm
+    }
+
+    /// What is weak about it: its key, and the signature that made it, unless that is its own.
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        let signature = self.0.algorithm.filter(|_| !self.is_self_issued());
+        let signature = signature.and_then(SignatureAlgorithm::weakness);
+        self.0
+            .public_key
+            .weakness()
+            .into_iter()
+            .chain(signature)
+            .collect()
+    }
+
     /// Verifies a signature made with this certificate's key, in the form of XML signatures (EC: `r‖s` of any even length).
     ///
     /// # Errors
@@ -268,10 +292,12 @@ impl Certificate {
     /// Verifies that `issuer`'s key signed this certificate. Names, dates and permissions are not looked at.
     ///
     /// # Errors
-    /// [`SignatureError`]; [`SignatureError::Key`] for a signature algorithm that we do not know (MD5 among them).
+    /// [`SignatureError`].
     pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), SignatureError> {
-        let algorithm =
-            SignatureAlgorithm::from_oid(&self.0.signature_oid).ok_or(SignatureError::Key)?;
+        if !self.0.algorithms_agree {
+            return Err(SignatureError::AlgorithmsDiffer);
+        }
+        let algorithm = self.0.algorithm.ok_or(SignatureError::Algorithm)?;
         issuer.verify_der(algorithm, &self.0.tbs, &self.0.signature)
     }
 

@@ -187,10 +187,7 @@ impl Shape<'_> {
             .unwrap();
         let basic = BasicOcspResponse {
             tbs: Any::new(tbs),
-            signature_algorithm: AlgorithmIdentifier {
-                algorithm: oid(SignatureAlgorithm::EcdsaSha256.oid()).unwrap(),
-                parameters: None,
-            },
+            signature_algorithm: SignatureAlgorithm::EcdsaSha256.identifier(),
             signature: BitString::from_vec(signature),
             certificates: (!self.embedded.is_empty()).then(|| {
                 self.embedded

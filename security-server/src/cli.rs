@@ -17,7 +17,7 @@ use jibek_certs::{Certificate, KeyKind};
 
 use crate::{
     config::{Config, ConfigError},
-    keys::{KeyEntry, KeyId, KeyUsage, PinError, Token, TokenError, kind_name},
+    keys::{KeyEntry, KeyId, KeyUsage, PinError, Token, TokenError},
 };
 
 /// The security server: signs, time-stamps and logs messages between information systems.
@@ -123,10 +123,16 @@ pub enum Usage {
 pub enum Kind {
     /// NIST P-256.
     P256,
+    /// NIST P-384.
+    P384,
+    /// NIST P-521.
+    P521,
     /// RSA with 2048 bits.
     Rsa2048,
     /// RSA with 3072 bits.
     Rsa3072,
+    /// RSA with 4096 bits.
+    Rsa4096,
 }
 
 /// Why a command failed.
@@ -203,8 +209,11 @@ fn new_key(args: &NewKeyArgs, out: &mut dyn Write) -> Result<(), CliError> {
     };
     let kind = match args.kind {
         Kind::P256 => KeyKind::EcP256,
+        Kind::P384 => KeyKind::EcP384,
+        Kind::P521 => KeyKind::EcP521,
         Kind::Rsa2048 => KeyKind::Rsa2048,
         Kind::Rsa3072 => KeyKind::Rsa3072,
+        Kind::Rsa4096 => KeyKind::Rsa4096,
     };
     let id = token.generate(usage, kind)?;
     writeln!(out, "{id}").map_err(CliError::Output)
@@ -222,7 +231,7 @@ fn write_entry(entry: &KeyEntry, out: &mut dyn Write) -> io::Result<()> {
         KeyUsage::Auth => "auth",
         KeyUsage::Sign => "sign",
     };
-    writeln!(out, "{}  {usage}  {}", entry.id, kind_name(entry.kind))?;
+    writeln!(out, "{}  {usage}  {}", entry.id, entry.kind.name())?;
     for certificate in &entry.certificates {
         let subject = certificate.subject().rfc2253();
         writeln!(

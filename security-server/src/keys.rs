@@ -15,7 +15,6 @@ use jibek_protocol::{
 };
 
 pub use pin::{Pin, PinError, PinSource};
-pub(crate) use token::kind_name;
 pub use token::{KeyEntry, KeyId, KeyUsage, Token, TokenError};
 pub use vault::VaultError;
 

@@ -33,9 +33,9 @@ enum Command {
     Init {
         /// Where its keys and certificates will lie, unencrypted.
         dir: PathBuf,
-        /// Kind of its keys.
-        #[arg(long, value_enum, default_value_t = Key::Rsa2048)]
-        key: Key,
+        /// Kind of its keys: p256, p384, p521, rsa2048, rsa3072, rsa4096.
+        #[arg(long, default_value = "rsa2048", value_parser = key_kind)]
+        key: KeyKind,
     },
     /// Issues a certificate for a request.
     Issue {
@@ -79,13 +79,6 @@ enum Command {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Key {
-    P256,
-    Rsa2048,
-    Rsa3072,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum For {
     Auth,
     Sign,
@@ -101,12 +94,7 @@ async fn main() -> Result<()> {
     let now = SystemClock.now();
     match Arguments::parse().command {
         Command::Init { dir, key } => {
-            let kind = match key {
-                Key::P256 => KeyKind::EcP256,
-                Key::Rsa2048 => KeyKind::Rsa2048,
-                Key::Rsa3072 => KeyKind::Rsa3072,
-            };
-            DevPki::create(&dir, kind, now)
+            DevPki::create(&dir, key, now)
                 .with_context(|| format!("no authority made in {}", dir.display()))?;
             say(&format!("made an authority in {}", dir.display()))
         }
@@ -160,6 +148,10 @@ async fn main() -> Result<()> {
                 .context("cannot serve")
         }
     }
+}
+
+fn key_kind(name: &str) -> Result<KeyKind> {
+    KeyKind::from_name(name).with_context(|| format!("unknown kind of key {name:?}"))
 }
 
 fn open(dir: &std::path::Path) -> Result<DevPki> {

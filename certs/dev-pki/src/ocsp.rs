@@ -3,9 +3,8 @@
 use jibek_certs::{
     Certificate, DigestAlgorithm,
     asn1::{
-        AlgorithmIdentifier, Any, BasicOcspResponse, BitString, CertId, CertStatus, OcspRequest,
-        OcspResponseData, OcspSingleResponse, ResponderId, RevokedInfo, dotted, integer, null, oid,
-        tlv, to_asn1_time,
+        Any, BasicOcspResponse, BitString, CertId, CertStatus, OcspRequest, OcspResponseData,
+        OcspSingleResponse, ResponderId, RevokedInfo, dotted, integer, tlv, to_asn1_time,
     },
     digest::digest,
 };
@@ -136,10 +135,7 @@ impl DevPki {
         }
         let response = BasicOcspResponse {
             tbs: Any::new(tbs),
-            signature_algorithm: AlgorithmIdentifier {
-                algorithm: oid(algorithm.oid())?,
-                parameters: (!algorithm.is_ecdsa()).then(null),
-            },
+            signature_algorithm: algorithm.identifier(),
             signature: BitString::from_vec(signature),
             certificates: Some(vec![Any::new(responder.der().to_vec())]),
         };

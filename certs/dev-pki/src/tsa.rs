@@ -7,8 +7,7 @@ use jibek_certs::{
     asn1::{
         Accuracy, AlgorithmIdentifier, Any, Attribute, BitString, ContentInfo, EncapsulatedContent,
         Integer, IssuerAndSerial, ObjectIdentifier, PkiStatusInfo, SetOf, SignedData, SignerId,
-        SignerInfo, TimeStampReq, TimeStampResp, TstInfo, dotted, integer, null, oid, tlv,
-        to_asn1_time,
+        SignerInfo, TimeStampReq, TimeStampResp, TstInfo, dotted, integer, oid, tlv, to_asn1_time,
     },
     digest::digest,
 };
@@ -149,10 +148,7 @@ fn token(
         }),
         digest_algorithm: sha256()?,
         signed: Some(signed),
-        signature_algorithm: AlgorithmIdentifier {
-            algorithm: oid(algorithm.oid())?,
-            parameters: (!algorithm.is_ecdsa()).then(null),
-        },
+        signature_algorithm: algorithm.identifier(),
         signature: signature.into(),
         unsigned: None,
     };

@@ -1,11 +1,14 @@
 //! A certificate judged whole: path and revocation together, as X-Road judges signing and authentication certificates.
 
+use std::time::Duration;
+
 use ::time::OffsetDateTime;
 
 use super::{OcspError, OcspResponse, Policy, VerifiedOcsp};
 use crate::{
     chain::{Budget, ChainError, VerifiedChain, verify_chain},
     parse::Certificate,
+    signer::Weakness,
     trust::{ApprovedCa, Authorities},
 };
 
@@ -106,6 +109,20 @@ impl VerifiedCertificate {
     /// The certificate profile class of the CA that issued it, for the identity of its subject.
     pub fn profile_class(&self) -> &str {
         &self.profile_class
+    }
+
+    /// What is weak about the path and the responses, each once.
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        let ocsp = self.ocsp.iter().flat_map(VerifiedOcsp::weaknesses);
+        let mut found: Vec<Weakness> = self.chain.weaknesses().into_iter().chain(ocsp).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// How far the response from furthest in the future lay ahead ([`VerifiedOcsp::ahead`]).
+    pub fn ocsp_ahead(&self) -> Option<Duration> {
+        self.ocsp.iter().filter_map(VerifiedOcsp::ahead).max()
     }
 
     /// Until when this judgement may be reused: the earliest end of a validity or of an OCSP response on the path. A new

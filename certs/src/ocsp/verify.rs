@@ -7,7 +7,7 @@ use ::time::OffsetDateTime;
 use super::{CertificateStatus, OcspResponse, Responder};
 use crate::{
     parse::Certificate,
-    signer::{SignatureAlgorithm, SignatureError},
+    signer::{SignatureAlgorithm, SignatureError, Weakness},
 };
 
 /// How fresh a response has to be.
@@ -129,6 +129,7 @@ pub struct VerifiedOcsp {
     response: OcspResponse,
     responder: Certificate,
     valid_until: OffsetDateTime,
+    ahead: Option<Duration>,
 }
 
 impl VerifiedOcsp {
@@ -145,6 +146,22 @@ impl VerifiedOcsp {
     /// When the responder says that it signed.
     pub fn produced_at(&self) -> OffsetDateTime {
         self.response.produced_at
+    }
+
+    /// How far thisUpdate lay in the future at the moment judged. X-Road accepts that (`observed.md` 2); so it changes no verdict
+    /// and is for whoever reports: a responder's clock is wrong, or an answer was made beforehand.
+    pub fn ahead(&self) -> Option<Duration> {
+        self.ahead
+    }
+
+    /// What is weak about the signature and the responder's key.
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        let algorithm = self
+            .response
+            .algorithm
+            .and_then(SignatureAlgorithm::weakness);
+        let key = self.responder.public_key().weakness();
+        algorithm.into_iter().chain(key).collect()
     }
 
     /// Until when it may be used: thisUpdate plus freshness, or nextUpdate when that counts and is earlier.
@@ -182,6 +199,9 @@ impl OcspResponse {
                 response: self.clone(),
                 responder,
                 valid_until,
+                ahead: Duration::try_from(self.this_update - now)
+                    .ok()
+                    .filter(|ahead| !ahead.is_zero()),
             }),
             CertificateStatus::Revoked { since } => Err(OcspError::Revoked {
                 subject: subject(),

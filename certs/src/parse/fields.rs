@@ -6,15 +6,23 @@ use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
     time::ASN1Time,
+    x509::AlgorithmIdentifier,
 };
 
 use super::{Name, ParseError};
+use crate::{
+    asn1::tlv,
+    signer::{PublicKey, SignatureAlgorithm},
+};
 
 pub(super) struct Inner {
     pub(super) der: Bytes,
     pub(super) tbs: Bytes,
     pub(super) signature: Bytes,
-    pub(super) signature_oid: String,
+    pub(super) algorithm: Option<SignatureAlgorithm>,
+    /// Whether the signed and the outer AlgorithmIdentifier are the same.
+    pub(super) algorithms_agree: bool,
+    pub(super) public_key: PublicKey,
     pub(super) spki: Bytes,
     pub(super) key_bits: Bytes,
     pub(super) subject: Name,
@@ -44,7 +52,9 @@ impl Inner {
         let mut inner = Self {
             tbs: copy_or_slice(&der, tbs.as_ref()),
             signature: copy_or_slice(&der, &parsed.signature_value.data),
-            signature_oid: parsed.signature_algorithm.algorithm.to_id_string(),
+            algorithm: signature_algorithm(&parsed.signature_algorithm),
+            algorithms_agree: parsed.signature_algorithm == tbs.signature,
+            public_key: PublicKey::of_parsed(&tbs.subject_pki),
             spki: copy_or_slice(&der, tbs.subject_pki.raw),
             key_bits: copy_or_slice(&der, &tbs.subject_pki.subject_public_key.data),
             subject: Name::new(&der, &tbs.subject),
@@ -109,6 +119,22 @@ pub(super) fn copy_or_slice(whole: &Bytes, part: &[u8]) -> Bytes {
     } else {
         Bytes::copy_from_slice(part)
     }
+}
+
+/// The algorithm that `x509-parser` read.
+pub(super) fn signature_algorithm(
+    identifier: &AlgorithmIdentifier<'_>,
+) -> Option<SignatureAlgorithm> {
+    let parameters = identifier.parameters.as_ref().map(|parameters| {
+        let constructed = if parameters.header.constructed() {
+            0x20
+        } else {
+            0
+        };
+        let tag = u8::try_from(parameters.tag().0).unwrap_or(0x1f);
+        tlv(tag | constructed, parameters.data)
+    });
+    SignatureAlgorithm::from_parts(&identifier.algorithm.to_id_string(), parameters.as_deref())
 }
 
 fn moment(time: &ASN1Time) -> Result<OffsetDateTime, ParseError> {

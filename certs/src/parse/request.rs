@@ -2,7 +2,7 @@
 
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
-use super::{LONGEST, Name, ParseError, pem};
+use super::{LONGEST, Name, ParseError, fields::signature_algorithm, pem};
 use crate::signer::{SignatureAlgorithm, SignatureError, verify_spki_der};
 
 /// A certificate request: who asks, for which key. Its other attributes are not looked at.
@@ -48,9 +48,7 @@ impl CertificateRequest {
             spki: info.subject_pki.raw.to_vec(),
             signed: info.raw.to_vec(),
             signature: request.signature_value.data.to_vec(),
-            algorithm: SignatureAlgorithm::from_oid(
-                &request.signature_algorithm.algorithm.to_id_string(),
-            ),
+            algorithm: signature_algorithm(&request.signature_algorithm),
         })
     }
 
@@ -69,7 +67,7 @@ impl CertificateRequest {
     /// # Errors
     /// [`SignatureError`].
     pub fn verify(&self) -> Result<(), SignatureError> {
-        let algorithm = self.algorithm.ok_or(SignatureError::Key)?;
+        let algorithm = self.algorithm.ok_or(SignatureError::Algorithm)?;
         verify_spki_der(&self.spki, algorithm, &self.signed, &self.signature)
     }
 }

@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{SignError, SignatureAlgorithm, Signer, ecdsa_der_to_raw, fit_digest};
+use super::{SignError, SignatureAlgorithm, Signer, ecdsa::fit_digest, ecdsa_der_to_raw};
 use crate::digest::digest;
 
 /// What kind of key to generate.
@@ -20,15 +20,51 @@ use crate::digest::digest;
 pub enum KeyKind {
     /// NIST P-256: microseconds to generate.
     EcP256,
+    /// NIST P-384.
+    EcP384,
+    /// NIST P-521.
+    EcP521,
     /// RSA with 2048 bits: X-Road's default.
     Rsa2048,
     /// RSA with 3072 bits.
     Rsa3072,
+    /// RSA with 4096 bits: seconds to generate.
+    Rsa4096,
 }
 
-/// A private key in memory: RSA, P-256 or P-384. Its secret is wiped when it is dropped and never printed.
+impl KeyKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::EcP256,
+        Self::EcP384,
+        Self::EcP521,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
+
+    /// Its name on command lines and in files: `p256`, `rsa2048` and so on.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EcP256 => "p256",
+            Self::EcP384 => "p384",
+            Self::EcP521 => "p521",
+            Self::Rsa2048 => "rsa2048",
+            Self::Rsa3072 => "rsa3072",
+            Self::Rsa4096 => "rsa4096",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A private key in memory: RSA, P-256, P-384 or P-521. Its secret is wiped when it is dropped and never printed.
 pub struct SoftKey {
     kind: Kind,
+    algorithm: SignatureAlgorithm,
     pkcs8: Zeroizing<Vec<u8>>,
     spki: Vec<u8>,
     /// The content of the BIT STRING in `spki`.
@@ -42,7 +78,7 @@ pub enum KeyError {
     /// The cryptographic library failed to generate or encode.
     #[error("the cryptographic library could not make the key")]
     Generate,
-    /// The bytes are no private key that we know (PKCS#8, PKCS#1 or SEC1; RSA from 2048 bits, P-256, P-384).
+    /// The bytes are no private key that we know (PKCS#8, PKCS#1 or SEC1; RSA from 2048 bits, P-256, P-384, P-521).
     #[error("not a private key of a known kind")]
     Malformed,
     /// A subject attribute has an unknown name.
@@ -58,8 +94,43 @@ pub enum KeyError {
 
 enum Kind {
     Rsa(Box<RsaKeyPair>),
-    P256(Box<EcdsaKeyPair>),
-    P384(Box<EcdsaKeyPair>),
+    Ec(Curve, Box<EcdsaKeyPair>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Curve {
+    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
+
+    fn signing(self) -> &'static sig::EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &sig::ECDSA_P256_SHA256_ASN1_SIGNING,
+            Self::P384 => &sig::ECDSA_P384_SHA384_ASN1_SIGNING,
+            Self::P521 => &sig::ECDSA_P521_SHA512_ASN1_SIGNING,
+        }
+    }
+
+    fn natural(self) -> &'static aws_lc_rs::digest::Algorithm {
+        match self {
+            Self::P256 => &aws_lc_rs::digest::SHA256,
+            Self::P384 => &aws_lc_rs::digest::SHA384,
+            Self::P521 => &aws_lc_rs::digest::SHA512,
+        }
+    }
+
+    /// Bytes of a coordinate, and so of r and of s.
+    const fn coordinate(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
 }
 
 impl SoftKey {
@@ -69,11 +140,16 @@ impl SoftKey {
     /// [`KeyError::Generate`].
     pub fn generate(kind: KeyKind) -> Result<Self, KeyError> {
         let rsa = |size| RsaKeyPair::generate(size).map(|pair| Kind::Rsa(Box::new(pair)));
+        let ec = |curve: Curve| {
+            EcdsaKeyPair::generate(curve.signing()).map(|pair| Kind::Ec(curve, Box::new(pair)))
+        };
         let kind = match kind {
-            KeyKind::EcP256 => EcdsaKeyPair::generate(&sig::ECDSA_P256_SHA256_ASN1_SIGNING)
-                .map(|pair| Kind::P256(Box::new(pair))),
+            KeyKind::EcP256 => ec(Curve::P256),
+            KeyKind::EcP384 => ec(Curve::P384),
+            KeyKind::EcP521 => ec(Curve::P521),
             KeyKind::Rsa2048 => rsa(KeySize::Rsa2048),
             KeyKind::Rsa3072 => rsa(KeySize::Rsa3072),
+            KeyKind::Rsa4096 => rsa(KeySize::Rsa4096),
         };
         Self::wrap(kind.map_err(|_| KeyError::Generate)?)
     }
@@ -83,17 +159,15 @@ impl SoftKey {
     /// # Errors
     /// [`KeyError::Malformed`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
-        let kind = if let Ok(pair) =
-            EcdsaKeyPair::from_pkcs8(&sig::ECDSA_P256_SHA256_ASN1_SIGNING, der)
-        {
-            Kind::P256(Box::new(pair))
-        } else if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&sig::ECDSA_P384_SHA384_ASN1_SIGNING, der)
-        {
-            Kind::P384(Box::new(pair))
-        } else {
-            Kind::Rsa(Box::new(
+        let ec = Curve::ALL.into_iter().find_map(|curve| {
+            let pair = EcdsaKeyPair::from_pkcs8(curve.signing(), der).ok()?;
+            Some(Kind::Ec(curve, Box::new(pair)))
+        });
+        let kind = match ec {
+            Some(ec) => ec,
+            None => Kind::Rsa(Box::new(
                 RsaKeyPair::from_pkcs8(der).map_err(|_| KeyError::Malformed)?,
-            ))
+            )),
         };
         Self::wrap(kind)
     }
@@ -110,21 +184,27 @@ impl SoftKey {
                 RsaKeyPair::from_der(der).map_err(|_| KeyError::Malformed)?,
             ))),
             PrivateKeyDer::Sec1(_) => {
-                let p256 =
-                    EcdsaKeyPair::from_private_key_der(&sig::ECDSA_P256_SHA256_ASN1_SIGNING, der);
-                let kind = match p256 {
-                    Ok(pair) => Kind::P256(Box::new(pair)),
-                    Err(_) => EcdsaKeyPair::from_private_key_der(
-                        &sig::ECDSA_P384_SHA384_ASN1_SIGNING,
-                        der,
-                    )
-                    .map(|pair| Kind::P384(Box::new(pair)))
-                    .map_err(|_| KeyError::Malformed)?,
-                };
-                Self::wrap(kind)
+                let found = Curve::ALL.into_iter().find_map(|curve| {
+                    let pair = EcdsaKeyPair::from_private_key_der(curve.signing(), der).ok()?;
+                    Some(Kind::Ec(curve, Box::new(pair)))
+                });
+                Self::wrap(found.ok_or(KeyError::Malformed)?)
             }
             _ => Self::from_pkcs8_der(der),
         }
+    }
+
+    /// The same key with another mechanism behind [`Signer::sign`], which is PKCS#1 v1.5 or ECDSA with SHA-512 else: so an RSA
+    /// key makes PSS signatures.
+    ///
+    /// # Errors
+    /// [`SignError::Algorithm`] when the key cannot, or when no new signatures are made with it.
+    pub fn with_algorithm(mut self, algorithm: SignatureAlgorithm) -> Result<Self, SignError> {
+        if !self.can(algorithm) {
+            return Err(SignError::Algorithm(algorithm));
+        }
+        self.algorithm = algorithm;
+        Ok(self)
     }
 
     /// The secret, as unencrypted PKCS#8.
@@ -149,8 +229,9 @@ impl SoftKey {
         let der = self.sign_der_with(algorithm, message)?;
         match &self.kind {
             Kind::Rsa(_) => Ok(der),
-            Kind::P256(_) => ecdsa_der_to_raw(&der, 32).ok_or(SignError::Refused),
-            Kind::P384(_) => ecdsa_der_to_raw(&der, 48).ok_or(SignError::Refused),
+            Kind::Ec(curve, _) => {
+                ecdsa_der_to_raw(&der, curve.coordinate()).ok_or(SignError::Refused)
+            }
         }
     }
 
@@ -163,27 +244,18 @@ impl SoftKey {
         algorithm: SignatureAlgorithm,
         message: &[u8],
     ) -> Result<Vec<u8>, SignError> {
-        match (&self.kind, algorithm) {
-            (Kind::P256(pair) | Kind::P384(pair), algorithm) if algorithm.is_ecdsa() => {
-                let natural = match &self.kind {
-                    Kind::P384(_) => &aws_lc_rs::digest::SHA384,
-                    _ => &aws_lc_rs::digest::SHA256,
-                };
-                let fitted = fit_digest(&digest(algorithm.digest(), message), natural)
-                    .ok_or(SignError::Refused)?;
+        match &self.kind {
+            Kind::Ec(curve, pair) if self.can(algorithm) => {
+                let message = digest(algorithm.digest(), message);
+                let fitted = fit_digest(&message, curve.natural()).ok_or(SignError::Refused)?;
                 let signature = pair.sign_digest(&fitted).map_err(|_| SignError::Refused)?;
                 Ok(signature.as_ref().to_vec())
             }
-            (Kind::Rsa(pair), SignatureAlgorithm::RsaPkcs1Sha256) => {
-                rsa_sign(pair, &sig::RSA_PKCS1_SHA256, message)
+            Kind::Rsa(pair) => {
+                let encoding = rsa_encoding(algorithm).ok_or(SignError::Algorithm(algorithm))?;
+                rsa_sign(pair, encoding, message)
             }
-            (Kind::Rsa(pair), SignatureAlgorithm::RsaPkcs1Sha384) => {
-                rsa_sign(pair, &sig::RSA_PKCS1_SHA384, message)
-            }
-            (Kind::Rsa(pair), SignatureAlgorithm::RsaPkcs1Sha512) => {
-                rsa_sign(pair, &sig::RSA_PKCS1_SHA512, message)
-            }
-            _ => Err(SignError::Algorithm(algorithm)),
+            Kind::Ec(..) => Err(SignError::Algorithm(algorithm)),
         }
     }
 
@@ -210,7 +282,7 @@ impl SoftKey {
         Ok(to_pem("CERTIFICATE REQUEST", &self.csr_der(subject)?))
     }
 
-    /// The key for `rcgen`, which signs with SHA-256 (P-384: SHA-384).
+    /// The key for `rcgen`, which signs with SHA-256 (P-384: SHA-384, P-521: SHA-512).
     pub fn for_rcgen(&self) -> impl rcgen::SigningKey + '_ {
         RequestKey(self)
     }
@@ -222,7 +294,7 @@ impl SoftKey {
                 AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()),
                 pair.public_key().as_ref().to_vec(),
             ),
-            Kind::P256(pair) | Kind::P384(pair) => (
+            Kind::Ec(_, pair) => (
                 pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()),
                 AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()),
                 pair.public_key().as_ref().to_vec(),
@@ -230,21 +302,30 @@ impl SoftKey {
         };
         let pkcs8 = Zeroizing::new(pkcs8.map_err(|_| KeyError::Generate)?);
         let spki = spki.map_err(|_| KeyError::Generate)?.as_ref().to_vec();
+        let algorithm = match &kind {
+            Kind::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha512,
+            Kind::Ec(..) => SignatureAlgorithm::EcdsaSha512,
+        };
         Ok(Self {
             kind,
+            algorithm,
             pkcs8,
             spki,
             public_bits,
         })
     }
+
+    fn can(&self, algorithm: SignatureAlgorithm) -> bool {
+        match &self.kind {
+            Kind::Rsa(_) => rsa_encoding(algorithm).is_some(),
+            Kind::Ec(..) => algorithm.is_ecdsa() && algorithm.weakness().is_none(),
+        }
+    }
 }
 
 impl Signer for SoftKey {
     fn algorithm(&self) -> SignatureAlgorithm {
-        match &self.kind {
-            Kind::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha512,
-            Kind::P256(_) | Kind::P384(_) => SignatureAlgorithm::EcdsaSha512,
-        }
+        self.algorithm
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
@@ -260,8 +341,9 @@ impl std::fmt::Debug for SoftKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match &self.kind {
             Kind::Rsa(_) => "RSA",
-            Kind::P256(_) => "P-256",
-            Kind::P384(_) => "P-384",
+            Kind::Ec(Curve::P256, _) => "P-256",
+            Kind::Ec(Curve::P384, _) => "P-384",
+            Kind::Ec(Curve::P521, _) => "P-521",
         };
         formatter
             .debug_struct("SoftKey")
@@ -332,6 +414,19 @@ fn attribute_type(name: &str) -> Option<DnType> {
     Some(DnType::from_oid(&oid))
 }
 
+/// How an RSA key signs; `None` for what it cannot, and for SHA-1, which nothing new is signed with.
+fn rsa_encoding(algorithm: SignatureAlgorithm) -> Option<&'static sig::RsaSignatureEncoding> {
+    match algorithm {
+        SignatureAlgorithm::RsaPkcs1Sha256 => Some(&sig::RSA_PKCS1_SHA256),
+        SignatureAlgorithm::RsaPkcs1Sha384 => Some(&sig::RSA_PKCS1_SHA384),
+        SignatureAlgorithm::RsaPkcs1Sha512 => Some(&sig::RSA_PKCS1_SHA512),
+        SignatureAlgorithm::RsaPssSha256 => Some(&sig::RSA_PSS_SHA256),
+        SignatureAlgorithm::RsaPssSha384 => Some(&sig::RSA_PSS_SHA384),
+        SignatureAlgorithm::RsaPssSha512 => Some(&sig::RSA_PSS_SHA512),
+        _ => None,
+    }
+}
+
 fn rsa_sign(
     pair: &RsaKeyPair,
     encoding: &'static sig::RsaSignatureEncoding,
@@ -353,8 +448,9 @@ impl rcgen::PublicKeyData for RequestKey<'_> {
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         match &self.0.kind {
             Kind::Rsa(_) => &rcgen::PKCS_RSA_SHA256,
-            Kind::P256(_) => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Kind::P384(_) => &rcgen::PKCS_ECDSA_P384_SHA384,
+            Kind::Ec(Curve::P256, _) => &rcgen::PKCS_ECDSA_P256_SHA256,
+            Kind::Ec(Curve::P384, _) => &rcgen::PKCS_ECDSA_P384_SHA384,
+            Kind::Ec(Curve::P521, _) => &rcgen::PKCS_ECDSA_P521_SHA512,
         }
     }
 }
@@ -363,8 +459,9 @@ impl rcgen::SigningKey for RequestKey<'_> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         let algorithm = match &self.0.kind {
             Kind::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha256,
-            Kind::P256(_) => SignatureAlgorithm::EcdsaSha256,
-            Kind::P384(_) => SignatureAlgorithm::EcdsaSha384,
+            Kind::Ec(Curve::P256, _) => SignatureAlgorithm::EcdsaSha256,
+            Kind::Ec(Curve::P384, _) => SignatureAlgorithm::EcdsaSha384,
+            Kind::Ec(Curve::P521, _) => SignatureAlgorithm::EcdsaSha512,
         };
         self.0
             .sign_der_with(algorithm, message)
@@ -379,7 +476,13 @@ mod tests {
 
     #[test]
     fn every_kind_signs_and_survives_pkcs8() {
-        for (kind, length) in [(KeyKind::EcP256, 64), (KeyKind::Rsa2048, 256)] {
+        for (kind, length) in [
+            (KeyKind::EcP256, 64),
+            (KeyKind::EcP384, 96),
+            (KeyKind::EcP521, 132),
+            (KeyKind::Rsa2048, 256),
+        ] {
+            assert_eq!(KeyKind::from_name(kind.name()), Some(kind));
             let key = SoftKey::generate(kind).unwrap();
             let signature = key.sign(b"message").unwrap();
             assert_eq!(signature.len(), length);
@@ -391,13 +494,50 @@ mod tests {
             assert_eq!(again.public_key_spki(), spki);
             let again = SoftKey::from_pem(key.to_pkcs8_pem().as_bytes()).unwrap();
             assert_eq!(again.public_key_spki(), spki);
+            let mut can = 0;
             for algorithm in SignatureAlgorithm::ALL {
                 match again.sign_der_with(algorithm, b"x") {
-                    Ok(signature) => verify_spki_der(&spki, algorithm, b"x", &signature).unwrap(),
+                    Ok(signature) => {
+                        verify_spki_der(&spki, algorithm, b"x", &signature).unwrap();
+                        can += 1;
+                        for other in SignatureAlgorithm::ALL
+                            .into_iter()
+                            .filter(|a| *a != algorithm)
+                        {
+                            assert!(verify_spki_der(&spki, other, b"x", &signature).is_err());
+                        }
+                    }
                     Err(SignError::Algorithm(refused)) => assert_eq!(refused, algorithm),
                     Err(error) => panic!("{error}"),
                 }
             }
+            assert_eq!(can, if key.algorithm().is_ecdsa() { 4 } else { 6 });
+        }
+    }
+
+    #[test]
+    fn the_mechanism_is_the_keys_owner_s_choice() {
+        let key = SoftKey::generate(KeyKind::Rsa2048).unwrap();
+        let key = key
+            .with_algorithm(SignatureAlgorithm::RsaPssSha512)
+            .unwrap();
+        let (spki, signature) = (key.public_key_spki(), key.sign(b"message").unwrap());
+        verify_spki(
+            &spki,
+            SignatureAlgorithm::RsaPssSha512,
+            b"message",
+            &signature,
+        )
+        .unwrap();
+        for refused in [
+            SignatureAlgorithm::RsaPkcs1Sha1,
+            SignatureAlgorithm::EcdsaSha512,
+        ] {
+            let key = SoftKey::from_pkcs8_der(&key.to_pkcs8_der()).unwrap();
+            assert!(matches!(
+                key.with_algorithm(refused),
+                Err(SignError::Algorithm(_))
+            ));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     asn1::{Any, ObjectIdentifier, OctetString, SignerId, dotted, from_asn1_time},
     digest::{DigestAlgorithm, digest},
     parse::{Certificate, Name},
-    signer::SignatureAlgorithm,
+    signer::{SignatureAlgorithm, Weakness},
 };
 
 /// A time-stamp that is believed: an approved authority says that the data existed at `gen_time`.
@@ -16,6 +16,8 @@ use crate::{
 pub struct VerifiedTimestamp {
     gen_time: OffsetDateTime,
     tsa: Certificate,
+    algorithm: SignatureAlgorithm,
+    imprint: DigestAlgorithm,
 }
 
 impl VerifiedTimestamp {
@@ -27,6 +29,18 @@ impl VerifiedTimestamp {
     /// Who says so.
     pub fn tsa(&self) -> &Certificate {
         &self.tsa
+    }
+
+    /// What is weak about the digest stamped, the signature and the authority's key, each once.
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        let digests = [self.imprint.weakness(), self.algorithm.weakness()];
+        let all = digests
+            .into_iter()
+            .chain([self.tsa.public_key().weakness()]);
+        let mut found: Vec<Weakness> = all.flatten().collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 
@@ -84,6 +98,8 @@ impl TimestampToken {
             return Ok(VerifiedTimestamp {
                 gen_time: self.gen_time,
                 tsa: tsa.clone(),
+                algorithm,
+                imprint: self.imprint.algorithm(),
             });
         }
         Err(best)
@@ -101,11 +117,11 @@ impl TimestampToken {
         if found.is_none_or(|found| *found != *digest(hash, &self.info).as_bytes()) {
             return Err(TspError::Attributes("message digest"));
         }
-        let name = dotted(&self.signer.signature_algorithm.algorithm);
-        let algorithm = match name.as_str() {
+        let identifier = &self.signer.signature_algorithm;
+        let algorithm = match dotted(&identifier.algorithm).as_str() {
             RSA_ENCRYPTION => SignatureAlgorithm::rsa(hash),
-            EC_PUBLIC_KEY => SignatureAlgorithm::ecdsa(hash),
-            name => SignatureAlgorithm::from_oid(name),
+            EC_PUBLIC_KEY => Some(SignatureAlgorithm::ecdsa(hash)),
+            _ => SignatureAlgorithm::from_identifier(identifier),
         };
         algorithm.ok_or(TspError::Attributes("unknown signature algorithm"))
     }

@@ -185,7 +185,7 @@ impl Token {
             &KeyFile {
                 version: 1,
                 usage,
-                kind: kind_name(kind).to_owned(),
+                kind: kind.name().to_owned(),
                 secret,
             },
         )?;
@@ -362,7 +362,7 @@ impl Token {
             what: "read",
             source,
         })?;
-        let kind = kind_of(&raw.kind).ok_or_else(damaged)?;
+        let kind = KeyKind::from_name(&raw.kind).ok_or_else(damaged)?;
         let certificates = certificates
             .iter()
             .map(|path| {
@@ -460,26 +460,6 @@ struct KeyFile {
     usage: KeyUsage,
     kind: String,
     secret: Sealed,
-}
-
-/// The command line's name of a kind of key.
-pub(crate) fn kind_name(kind: KeyKind) -> &'static str {
-    match kind {
-        KeyKind::EcP256 => "p256",
-        KeyKind::Rsa2048 => "rsa2048",
-        KeyKind::Rsa3072 => "rsa3072",
-        _ => "other",
-    }
-}
-
-/// The kind of key with this name.
-fn kind_of(name: &str) -> Option<KeyKind> {
-    match name {
-        "p256" => Some(KeyKind::EcP256),
-        "rsa2048" => Some(KeyKind::Rsa2048),
-        "rsa3072" => Some(KeyKind::Rsa3072),
-        _ => None,
-    }
 }
 
 fn secret_name(id: &KeyId, usage: KeyUsage) -> String {
