@@ -3,6 +3,7 @@
 //! [`build`] writes the bytes X-Road writes; [`verify`] follows X-Road's rules with limits of its own on steps and depth.
 
 mod build;
+mod schema;
 mod verify;
 
 pub use build::{BuildError, ChainNames, Chains, Leaf, build};

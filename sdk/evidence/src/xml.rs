@@ -93,6 +93,15 @@ pub(crate) fn base64(node: Node<'_, '_>) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// What a text of XML Schema's type `base64Binary` stands for: white space is skipped wherever it is, nothing else is forgiven.
+pub(crate) fn strict_base64(text: &str) -> Option<Vec<u8>> {
+    let text: String = text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n'))
+        .collect();
+    STANDARD.decode(text).ok()
+}
+
 /// Largest document, in bytes: the chain of a message with 10 000 attachments, which X-Road carries (`observed.md` 1, number 16), has 2.5 million.
 const MAX_BYTES: usize = 16 << 20;
 /// Most nodes of one document: a signature of X-Road has about 150, that chain 80 000.

@@ -4,7 +4,10 @@ use jibek_certs::digest::{Digest, DigestAlgorithm, digest};
 use roxmltree::Node;
 use std::collections::{HashMap, HashSet};
 
-use super::step_digest;
+use super::{
+    schema::{self, check_chain, check_result, digest_value},
+    step_digest,
+};
 use crate::{
     names::{DS_NAMESPACE, HASH_CHAIN_NAMESPACE},
     xml::{self, XmlRefused},
@@ -141,9 +144,7 @@ pub fn verify<'a>(
 ) -> Result<VerifiedChain, ChainError> {
     let result = xml::parse(result).map_err(ChainError::Xml)?;
     let top = result.root_element();
-    if !xml::is(top, HASH_CHAIN_NAMESPACE, "HashChainResult") {
-        return Err(ChainError::Malformed("no HashChainResult"));
-    }
+    check_result(top)?;
     let uri = top
         .attribute("URI")
         .ok_or(ChainError::Malformed("a result without URI"))?;
@@ -164,7 +165,7 @@ pub fn verify<'a>(
     let expected = digest_value(value, method)?;
 
     let chain = xml::parse(chain).map_err(ChainError::Xml)?;
-    let mut walk = Walk::new(chain.root_element(), inputs)?;
+    let mut walk = Walk::new(chain.root_element(), chain_name, inputs)?;
     let first = walk.step(step)?;
     let found = walk.digest_of(first, method, 0)?;
     if found != expected {
@@ -180,22 +181,28 @@ pub fn verify<'a>(
 }
 
 struct Walk<'c, 'a> {
+    /// What the chain is called, for steps that name it.
+    name: &'c str,
     steps: Vec<Node<'c, 'c>>,
     by_id: HashMap<&'c str, usize>,
     default_method: Option<DigestAlgorithm>,
     inputs: &'c dyn Fn(&str) -> Input<'a>,
     open: Vec<bool>,
     known: HashMap<(usize, DigestAlgorithm), Digest>,
+    /// Digests of data that we hold: a chain may refer to them as often as it likes.
+    hashed: HashMap<(String, DigestAlgorithm), Digest>,
     references: Vec<DataReference>,
     /// Names on the way, with the digests they were taken for.
     used: HashMap<String, HashSet<Digest>>,
 }
 
 impl<'c, 'a> Walk<'c, 'a> {
-    fn new(root: Node<'c, 'c>, inputs: &'c dyn Fn(&str) -> Input<'a>) -> Result<Self, ChainError> {
-        if !xml::is(root, HASH_CHAIN_NAMESPACE, "HashChain") {
-            return Err(ChainError::Malformed("no HashChain"));
-        }
+    fn new(
+        root: Node<'c, 'c>,
+        name: &'c str,
+        inputs: &'c dyn Fn(&str) -> Input<'a>,
+    ) -> Result<Self, ChainError> {
+        check_chain(root)?;
         let mut steps = Vec::new();
         let mut by_id = HashMap::new();
         let mut default_method = None;
@@ -203,7 +210,7 @@ impl<'c, 'a> Walk<'c, 'a> {
             if place == 0 && xml::is(child, HASH_CHAIN_NAMESPACE, "DefaultDigestMethod") {
                 default_method = Some(algorithm_of(child)?);
             } else if xml::is(child, HASH_CHAIN_NAMESPACE, "HashStep") {
-                if let Some(id) = child.attribute("id")
+                if let Some(id) = schema::id(child)
                     && by_id.insert(id, steps.len()).is_some()
                 {
                     return Err(ChainError::Malformed("two steps of one id"));
@@ -218,12 +225,14 @@ impl<'c, 'a> Walk<'c, 'a> {
         }
         let open = vec![false; steps.len()];
         Ok(Self {
+            name,
             steps,
             by_id,
             default_method,
             inputs,
             open,
             known: HashMap::new(),
+            hashed: HashMap::new(),
             references: Vec::new(),
             used: HashMap::new(),
         })
@@ -292,6 +301,8 @@ impl<'c, 'a> Walk<'c, 'a> {
                 .attribute("URI")
                 .ok_or(ChainError::Malformed("a reference without URI"))?;
             let id = uri
+                .strip_prefix(self.name)
+                .unwrap_or(uri)
                 .strip_prefix('#')
                 .ok_or_else(|| ChainError::Unresolved {
                     name: uri.to_owned(),
@@ -329,7 +340,11 @@ impl<'c, 'a> Walk<'c, 'a> {
                 });
             }
             Input::Data(data) => {
-                let found = digest(stated.algorithm(), data);
+                let key = (name.to_owned(), stated.algorithm());
+                let found = *self
+                    .hashed
+                    .entry(key)
+                    .or_insert_with(|| digest(stated.algorithm(), data));
                 if found != stated {
                     let digests = Box::new(DigestMismatch {
                         expected: stated,
@@ -374,15 +389,6 @@ fn algorithm_of(method: Node<'_, '_>) -> Result<DigestAlgorithm, ChainError> {
         .attribute("Algorithm")
         .and_then(DigestAlgorithm::from_uri)
         .ok_or(ChainError::Malformed("an unknown digest method"))
-}
-
-fn digest_value(value: Node<'_, '_>, method: DigestAlgorithm) -> Result<Digest, ChainError> {
-    if !xml::is(value, DS_NAMESPACE, "DigestValue") {
-        return Err(ChainError::Malformed("no DigestValue"));
-    }
-    xml::base64(value)
-        .and_then(|bytes| Digest::from_bytes(method, &bytes))
-        .ok_or(ChainError::Malformed("a digest of the wrong length"))
 }
 
 /// Most steps of one chain: each level of a tree is a step, so a billion messages need 31; the rest is for other people's shapes.
