@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jibek_protocol::profile::RawProfile;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -31,6 +32,8 @@ pub(crate) struct RawConfig {
     pub(crate) tsa: Vec<RawTsa>,
     #[serde(default)]
     pub(crate) group: Vec<RawGroup>,
+    #[serde(default)]
+    pub(crate) certificate_profile: Vec<RawProfile>,
     pub(crate) management: RawManagement,
 }
 

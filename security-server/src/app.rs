@@ -200,7 +200,8 @@ impl App {
         options.order_seed = seed;
         let fetcher = Fetcher::new(
             anchor,
-            ConfDir::new(config.state_dir.join("globalconf")),
+            ConfDir::new(config.state_dir.join("globalconf"))
+                .with_profiles(config.profiles.clone()),
             options,
         )
         .map_err(|error| part("the configuration client")(chain(&error)))?;

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use jibek_protocol::{id::ServerId, version::Version};
+use jibek_protocol::{
+    id::ServerId,
+    profile::{Profiles, RawProfile},
+    version::Version,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -38,6 +42,8 @@ pub struct Config {
     pub timestamping: Timestamping,
     /// When and how the global configuration is fetched.
     pub configuration: Configuration,
+    /// `[[certificate_profile]]`: profiles that the global configuration names and X-Road does not bring along. Default: none.
+    pub profiles: Profiles,
 }
 
 /// `[listen]`: addresses of the listeners.
@@ -228,6 +234,8 @@ struct RawConfig {
     timestamping: RawTimestamping,
     #[serde(default)]
     configuration: RawConfiguration,
+    #[serde(default)]
+    certificate_profile: Vec<RawProfile>,
 }
 
 #[derive(Default, Deserialize)]
@@ -316,7 +324,13 @@ impl RawConfig {
         let limits = &self.limits;
         let stamping = &self.timestamping;
         let period = stamping.acceptable_failure_period_seconds.unwrap_or(14_400);
+        let profiles = Profiles::new(&self.certificate_profile).map_err(|error| ConfigError {
+            path: source.path.to_owned(),
+            line: None,
+            reason: error.to_string(),
+        })?;
         Ok(Config {
+            profiles,
             server,
             state_dir: path(self.state_dir, "state"),
             log_dir: path(self.log_dir, "log"),
@@ -467,6 +481,27 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jibek-server.example.toml");
         let config = Config::load(&path).unwrap();
         assert_eq!(config.configuration.interval, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn certificate_profiles_are_declared() {
+        let read = |pattern: &str| {
+            let text = format!(
+                "server = \"KG/GOV/1/s\"\n[[certificate_profile]]\nclass = \"KgSkKlass3CertificateProfileInfoProvider\"\n\
+                 [[certificate_profile.rule]]\nsubject = {{ C = \"KG\", organizationIdentifier = \"{pattern}\" }}\n\
+                 absent = [\"OU\"]\ninstance = \"KG\"\nmember_class = \"GOV\"\n"
+            );
+            Config::parse(&text, Path::new("jibek-server.toml"))
+        };
+        let config = read("GOVKG-{code}").unwrap();
+        let name = "kg.tunduk.KgSkKlass3CertificateProfileInfoProvider";
+        assert!(config.profiles.declares(name));
+        let error = read("GOVKG-{cod}").unwrap_err().to_string();
+        assert!(
+            error.contains("KgSkKlass3")
+                && error.contains("rule 1 has a pattern for organizationIdentifier"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use jibek_protocol::profile::Profiles;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
@@ -74,6 +75,7 @@ pub enum FilesError {
 #[derive(Clone, Debug)]
 pub struct ConfDir {
     path: PathBuf,
+    profiles: Profiles,
 }
 
 /// A part to be stored, with what its `.metadata` file says.
@@ -154,7 +156,17 @@ struct Metadata {
 impl ConfDir {
     /// Names a directory; nothing is touched yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            profiles: Profiles::default(),
+        }
+    }
+
+    /// What is read is then understood with these declared certificate profiles ([`Snapshot::with_profiles`]).
+    #[must_use]
+    pub fn with_profiles(mut self, profiles: Profiles) -> Self {
+        self.profiles = profiles;
+        self
     }
 
     /// Where it is.
@@ -220,7 +232,7 @@ impl ConfDir {
                 source: Box::new(source),
             })?;
         snapshot.add_warnings(warnings);
-        Ok(snapshot)
+        Ok(snapshot.with_profiles(&self.profiles))
     }
 
     /// Writes the parts of instances, each file atomically, and removes what is no longer part of the configuration.

@@ -17,7 +17,7 @@ use jibek_certs::{
 };
 use jibek_protocol::{
     id::{ClientId, GlobalGroupId, MemberId, ServerId},
-    profile::Profile,
+    profile::{Profile, Profiles},
 };
 use time::OffsetDateTime;
 
@@ -161,7 +161,7 @@ pub struct Snapshot {
     expiry: [Option<OffsetDateTime>; 2],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Content {
     id: Digest,
     own: String,
@@ -182,7 +182,7 @@ struct Content {
     warnings: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Instance {
     name: String,
     version: u8,
@@ -215,6 +215,22 @@ impl Snapshot {
             content: Arc::clone(&self.content),
             expiry: [shared, private],
         }
+    }
+
+    /// The same configuration read with declared certificate profiles. X-Road's own names keep their meaning, names that are
+    /// not declared stay unknown.
+    #[must_use]
+    pub fn with_profiles(mut self, profiles: &Profiles) -> Self {
+        if !profiles.is_empty() {
+            for instance in &mut Arc::make_mut(&mut self.content).instances {
+                let mut list = instance.authorities.all().to_vec();
+                for ca in &mut list {
+                    ca.profile_class = profiles.resolve(&ca.profile_class).into_owned();
+                }
+                instance.authorities = Authorities::new(list);
+            }
+        }
+        self
     }
 
     /// The instance that we belong to.

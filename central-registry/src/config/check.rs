@@ -20,7 +20,10 @@ use jibek_conf::{
         Subsystem, TimestampingService,
     },
 };
-use jibek_protocol::id::{ClientId, MemberId, ServerId};
+use jibek_protocol::{
+    id::{ClientId, MemberId, ServerId},
+    profile::Profiles,
+};
 use toml::Spanned;
 
 use super::{Config, ConfigError, explained};
@@ -58,6 +61,7 @@ pub(super) struct Checker<'a> {
     instance: String,
     /// Declared members and subsystems.
     clients: HashSet<ClientId>,
+    profiles: Profiles,
 }
 
 impl<'a> Checker<'a> {
@@ -80,6 +84,7 @@ impl<'a> Checker<'a> {
             folder,
             instance: code.clone(),
             clients: HashSet::new(),
+            profiles: Profiles::default(),
         })
     }
 
@@ -129,6 +134,8 @@ impl<'a> Checker<'a> {
             ));
         }
 
+        self.profiles = Profiles::new(&raw.certificate_profile)
+            .map_err(|error| self.whole(&error.to_string()))?;
         let mut shared = SharedParameters::new(&self.instance);
         shared.ocsp_freshness = Duration::from_secs(raw.ocsp_freshness_seconds.into());
         let mut classes = BTreeMap::new();
@@ -397,7 +404,7 @@ impl<'a> Checker<'a> {
         raw.iter().map(responder).collect()
     }
 
-    /// The full class name of a profile, given as such or by its first word.
+    /// The full class name of a profile, given as such or by its first word; one that is declared as it is given.
     fn profile(&self, raw: &Spanned<String>) -> Result<String, ConfigError> {
         let given = raw.get_ref();
         let short = given.strip_prefix(PROFILE_PACKAGE).unwrap_or(given);
@@ -405,10 +412,13 @@ impl<'a> Checker<'a> {
         if PROFILES.contains(&short) {
             return Ok(format!("{PROFILE_PACKAGE}{short}{PROFILE_SUFFIX}"));
         }
+        if self.profiles.declares(given) {
+            return Ok(given.clone());
+        }
         Err(self.error(
             raw,
             format!(
-                "{given:?} is no certificate profile; known are {}",
+                "{given:?} is no certificate profile; known are {}, others are declared as [[certificate_profile]]",
                 PROFILES.join(", ")
             ),
         ))

@@ -98,6 +98,31 @@ fn the_order_in_the_file_does_not_matter() {
 }
 
 #[test]
+fn a_profile_of_a_country_s_own_is_declared() {
+    let folder = example();
+    let name = "kg.tunduk.certificateprofile.KgSkKlass3CertificateProfileInfoProvider";
+    let named = EXAMPLE.replacen("profile = \"FiVRK\"", &format!("profile = \"{name}\""), 1);
+    assert_ne!(named, EXAMPLE);
+    write(&folder, &named);
+    let error = read(&folder).unwrap_err().to_string();
+    assert!(error.contains("[[certificate_profile]]"), "{error}");
+    let declared = "\n[[certificate_profile]]\nclass = \"KgSkKlass3CertificateProfileInfoProvider\"\n\
+        [[certificate_profile.rule]]\nsubject = { serialNumber = \"{code:##############}\" }\nmember_class = \"GOV\"\n";
+    write(&folder, &format!("{named}{declared}"));
+    let shared = read(&folder).unwrap().shared(&[], &[]);
+    assert_eq!(shared.certification_services[0].profile_class, name);
+    write(
+        &folder,
+        &format!("{named}{}", declared.replace("{code:", "{kod:")),
+    );
+    let error = read(&folder).unwrap_err().to_string();
+    assert!(
+        error.contains("rule 1 has a pattern for serialNumber"),
+        "{error}"
+    );
+}
+
+#[test]
 fn mistakes_are_named_with_their_line() {
     let folder = example();
     for (from, to, reason) in [

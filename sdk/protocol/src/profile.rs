@@ -1,20 +1,38 @@
-//! Certificate profiles: how a certificate's subject names a member (`signatures-and-log.md` 6.1).
+//! Certificate profiles: how the subject of a signing certificate names a member (`signatures-and-log.md` 6.1).
 //!
-//! A configuration names a profile by the Java class that X-Road loads; an unknown name does not reject the
-//! configuration, it makes certificates of that authority unusable.
+//! A configuration names a profile by the Java class that X-Road loads; an unknown name does not reject the configuration, it makes
+//! certificates of that authority unusable. X-Road's own eight are known here; any other is [`Declared`] as data.
+//!
+//! Only signing certificates are read so. Whose server an authentication certificate belongs to, the configuration says by its hash.
+
+mod declared;
+mod known;
+mod pattern;
+
+pub use declared::{DeclarationError, Declared, Profiles, RawProfile, RawRule};
 
 use crate::id::{IdError, MemberId};
 
 /// How subjects of one authority name members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Profile {
     /// Business category is the class, serial number the code, the instance comes from the context.
     Basic,
+    /// Not one of X-Road's: declared by who runs the server.
+    Declared(Declared),
     /// Country is the instance, organization the class, common name the code.
     Ejbca,
-    /// Serial number is `instance/server/class`, common name the code; with two older shapes.
+    /// Serial number is `instance/server/class`, common name the code; with two older shapes. Finland's.
     FiVrk,
+    /// Organization is the instance, organizational unit the class, common name the code. The Faroe Islands'.
+    Fo,
+    /// The same, or as [`Profile::Ejbca`]. Iceland's.
+    Is,
+    /// Serial number is the code of a person. Estonia's, for identity cards.
+    SkEsteId,
+    /// Organization identifier or serial number tell class and code. Estonia's.
+    SkKlass3,
 }
 
 /// Why a subject names no member.
@@ -29,6 +47,12 @@ pub enum ProfileError {
         /// The subject's.
         found: String,
     },
+    /// A value has a character that X-Road reads with a backslash before it, so that no member fits.
+    #[error("the subject's value {value:?} has a character that X-Road reads escaped")]
+    Escaped {
+        /// The value.
+        value: String,
+    },
     /// A value is not fit for an identifier.
     #[error("subject does not give an identifier")]
     Identifier(#[source] IdError),
@@ -38,24 +62,41 @@ pub enum ProfileError {
         /// Name of the attribute.
         attribute: &'static str,
     },
+    /// No rule of a declared profile fits.
+    #[error("subject fits no rule of the declared profile {class}")]
+    NoRule {
+        /// The profile's name.
+        class: String,
+    },
     /// The serial number does not have three parts.
     #[error("serial number of the subject has {found} parts, not 3")]
     SerialNumber {
         /// How many it has.
         found: usize,
     },
+    /// The serial number is not eight digits, or its first digit stands for no class.
+    #[error("serial number of the subject is no register code of eight digits from 1 to 9")]
+    RegisterCode,
 }
 
 impl Profile {
-    /// The profile of a `certificateProfileInfo` class name; only the part after the last dot counts.
+    /// The profile of a `certificateProfileInfo` class name; only the part after the last dot counts. What
+    /// [`Profiles::resolve`] put in the place of a class name is understood, too.
     #[must_use]
     pub fn from_class_name(class_name: &str) -> Option<Self> {
-        match class_name.trim().rsplit('.').next()? {
+        if let Some(declared) = Declared::from_line(class_name) {
+            return Some(Self::Declared(declared));
+        }
+        match last_part(class_name) {
             "BasicCertificateProfileInfoProvider" | "BasicACMECertificateProfileInfoProvider" => {
                 Some(Self::Basic)
             }
             "EjbcaCertificateProfileInfoProvider" => Some(Self::Ejbca),
             "FiVRKCertificateProfileInfoProvider" => Some(Self::FiVrk),
+            "FoCertificateProfileInfoProvider" => Some(Self::Fo),
+            "IsCertificateProfileInfoProvider" => Some(Self::Is),
+            "SkEsteIdCertificateProfileInfoProvider" => Some(Self::SkEsteId),
+            "SkKlass3CertificateProfileInfoProvider" => Some(Self::SkKlass3),
             _ => None,
         }
     }
@@ -67,235 +108,69 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`] when the subject does not have the shape of the profile.
     pub fn member(
-        self,
+        &self,
         attributes: &[(String, String)],
         context_instance: &str,
     ) -> Result<MemberId, ProfileError> {
         let subject = Subject(attributes);
-        let (instance, class, code) = match self {
-            Self::Basic => (
-                context_instance,
-                subject.need(BUSINESS_CATEGORY)?,
-                subject.need(SERIAL_NUMBER)?,
-            ),
-            Self::Ejbca => subject.ejbca()?,
-            Self::FiVrk => subject.fivrk()?,
-        };
-        MemberId::new(instance, class, code).map_err(ProfileError::Identifier)
+        if let Self::Declared(declared) = self {
+            return declared.member(subject, context_instance);
+        }
+        let parts = known::parts(self, subject)?;
+        for value in parts.values() {
+            if is_escaped(value) {
+                return Err(ProfileError::Escaped {
+                    value: value.to_owned(),
+                });
+            }
+        }
+        let instance = parts.instance.unwrap_or(context_instance);
+        MemberId::new(instance, parts.class, parts.code).map_err(ProfileError::Identifier)
     }
 }
 
+/// What a subject says; without instance it is the context's.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    instance: Option<&'a str>,
+    class: &'a str,
+    code: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn values(&self) -> impl Iterator<Item = &'a str> {
+        [self.instance, Some(self.class), Some(self.code)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// The attributes of a subject, in the order of the encoding.
+#[derive(Clone, Copy)]
 struct Subject<'a>(&'a [(String, String)]);
 
-type Parts<'a> = (&'a str, &'a str, &'a str);
-
 impl<'a> Subject<'a> {
-    fn get(&self, attribute: Attribute) -> Option<&'a str> {
+    fn get(&self, oid: &str) -> Option<&'a str> {
         self.0
             .iter()
             .rev()
-            .find(|(oid, _)| *oid == attribute.oid)
+            .find(|(found, _)| found == oid)
             .map(|(_, value)| value.as_str())
     }
-
-    fn need(&self, attribute: Attribute) -> Result<&'a str, ProfileError> {
-        self.get(attribute).ok_or(ProfileError::Missing {
-            attribute: attribute.name,
-        })
-    }
-
-    fn ejbca(&self) -> Result<Parts<'a>, ProfileError> {
-        Ok((
-            self.need(COUNTRY)?,
-            self.need(ORGANIZATION)?,
-            self.need(COMMON_NAME)?,
-        ))
-    }
-
-    fn fivrk(&self) -> Result<Parts<'a>, ProfileError> {
-        let (serial_number, unit) = (self.get(SERIAL_NUMBER), self.get(ORGANIZATIONAL_UNIT));
-        if serial_number.is_none() && unit.is_none() {
-            return self.ejbca();
-        }
-        let country = self.need(COUNTRY)?;
-        if country != FINLAND {
-            return Err(ProfileError::Country {
-                expected: FINLAND,
-                found: country.to_owned(),
-            });
-        }
-        let organization = self.need(ORGANIZATION)?;
-        let code = self.need(COMMON_NAME)?;
-        match (serial_number, unit) {
-            (Some(serial_number), _) => {
-                let parts: Vec<&str> = serial_number.split('/').collect();
-                match parts.as_slice() {
-                    [instance, _server, class] => Ok((instance, class, code)),
-                    other => Err(ProfileError::SerialNumber { found: other.len() }),
-                }
-            }
-            (None, unit) => {
-                let class = unit.ok_or(ProfileError::Missing {
-                    attribute: ORGANIZATIONAL_UNIT.name,
-                })?;
-                Ok((organization, class, code))
-            }
-        }
-    }
 }
 
-#[derive(Clone, Copy)]
-struct Attribute {
-    oid: &'static str,
-    name: &'static str,
+/// X-Road compares values in their RFC 4514 form, where these characters have a backslash before them.
+fn is_escaped(value: &str) -> bool {
+    value.starts_with([' ', '#'])
+        || value.ends_with(' ')
+        || value.contains([',', '"', '\\', '+', '=', '<', '>', ';'])
 }
 
-const COMMON_NAME: Attribute = Attribute {
-    oid: "2.5.4.3",
-    name: "common name",
-};
-const SERIAL_NUMBER: Attribute = Attribute {
-    oid: "2.5.4.5",
-    name: "serial number",
-};
-const COUNTRY: Attribute = Attribute {
-    oid: "2.5.4.6",
-    name: "country",
-};
-const ORGANIZATION: Attribute = Attribute {
-    oid: "2.5.4.10",
-    name: "organization",
-};
-const ORGANIZATIONAL_UNIT: Attribute = Attribute {
-    oid: "2.5.4.11",
-    name: "organizational unit",
-};
-const BUSINESS_CATEGORY: Attribute = Attribute {
-    oid: "2.5.4.15",
-    name: "business category",
-};
-const FINLAND: &str = "FI";
+/// The class name without its package.
+fn last_part(class_name: &str) -> &str {
+    let trimmed = class_name.trim();
+    trimmed.rsplit('.').next().unwrap_or(trimmed)
+}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn subject(attributes: &[(&str, &str)]) -> Vec<(String, String)> {
-        attributes
-            .iter()
-            .map(|(oid, value)| ((*oid).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn profiles_are_known_by_class_name() {
-        let package = "ee.ria.xroad.common.certificateprofile.impl.";
-        for (name, profile) in [
-            ("BasicCertificateProfileInfoProvider", Some(Profile::Basic)),
-            (
-                "BasicACMECertificateProfileInfoProvider",
-                Some(Profile::Basic),
-            ),
-            ("EjbcaCertificateProfileInfoProvider", Some(Profile::Ejbca)),
-            ("FiVRKCertificateProfileInfoProvider", Some(Profile::FiVrk)),
-            ("SkKlass3CertificateProfileInfoProvider", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                Profile::from_class_name(&format!("{package}{name}")),
-                profile
-            );
-        }
-    }
-
-    #[test]
-    fn subjects_name_members() {
-        let serial = subject(&[
-            ("2.5.4.6", "FI"),
-            ("2.5.4.10", "Jibek"),
-            ("2.5.4.5", "DEV/ss1/COM"),
-            ("2.5.4.3", "1111"),
-        ]);
-        let unit = subject(&[
-            ("2.5.4.6", "FI"),
-            ("2.5.4.10", "DEV"),
-            ("2.5.4.11", "COM"),
-            ("2.5.4.3", "1111"),
-        ]);
-        let plain = subject(&[("2.5.4.6", "DEV"), ("2.5.4.10", "COM"), ("2.5.4.3", "1111")]);
-        let category = subject(&[("2.5.4.15", "COM"), ("2.5.4.5", "1111")]);
-        let two = subject(&[
-            ("2.5.4.6", "DEV"),
-            ("2.5.4.10", "COM"),
-            ("2.5.4.3", "first"),
-            ("2.5.4.3", "1111"),
-        ]);
-        for (profile, attributes) in [
-            (Profile::FiVrk, &serial),
-            (Profile::FiVrk, &unit),
-            (Profile::FiVrk, &plain),
-            (Profile::Ejbca, &plain),
-            (Profile::Ejbca, &two),
-            (Profile::Basic, &category),
-        ] {
-            assert_eq!(
-                profile.member(attributes, "DEV").unwrap().to_string(),
-                "MEMBER:DEV/COM/1111"
-            );
-        }
-    }
-
-    #[test]
-    fn other_subjects_are_refused() {
-        use ProfileError::*;
-        let refused = |profile: Profile, attributes: &[(&str, &str)]| {
-            profile.member(&subject(attributes), "DEV").unwrap_err()
-        };
-        assert_eq!(
-            refused(
-                Profile::FiVrk,
-                &[
-                    ("2.5.4.6", "EE"),
-                    ("2.5.4.10", "x"),
-                    ("2.5.4.5", "a/b/c"),
-                    ("2.5.4.3", "1")
-                ]
-            ),
-            Country {
-                expected: "FI",
-                found: "EE".to_owned()
-            }
-        );
-        assert_eq!(
-            refused(
-                Profile::FiVrk,
-                &[
-                    ("2.5.4.6", "FI"),
-                    ("2.5.4.10", "x"),
-                    ("2.5.4.5", "a/b/c/d"),
-                    ("2.5.4.3", "1")
-                ]
-            ),
-            SerialNumber { found: 4 }
-        );
-        assert_eq!(
-            refused(Profile::Basic, &[("2.5.4.5", "1")]),
-            Missing {
-                attribute: "business category"
-            }
-        );
-        assert_eq!(
-            refused(Profile::Ejbca, &[]),
-            Missing {
-                attribute: "country"
-            }
-        );
-        assert!(matches!(
-            refused(
-                Profile::Ejbca,
-                &[("2.5.4.6", "DEV"), ("2.5.4.10", " "), ("2.5.4.3", "1")]
-            ),
-            Identifier(IdError::Blank { .. })
-        ));
-    }
-}
+mod tests;

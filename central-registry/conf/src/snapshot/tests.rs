@@ -161,6 +161,43 @@ fn defects_are_refused_or_left_out() {
         read(unknown_profile).unwrap().warnings().is_empty(),
         "an unknown profile rejects nothing"
     );
+
+    // Declared, it is read as declared, and nothing else changes.
+    let declaration = "class = 'KgSkKlass3CertificateProfileInfoProvider'\n\
+        rule = [{ subject = { C = '{instance..}', O = '{class..}', CN = '{code..}' } }]";
+    let profiles = Profiles::new(&[toml::from_str(declaration).unwrap()]).unwrap();
+    let own = text.replace("FiVRKCertificateProfile", "KgSkKlass3CertificateProfile");
+    assert_ne!(own, text);
+    let undeclared = read(own).unwrap();
+    let declared = undeclared.clone().with_profiles(&profiles);
+    assert_eq!(declared.content_id(), undeclared.content_id());
+    let ca = undeclared.authorities("DEV").unwrap().all()[0]
+        .certificate
+        .clone();
+    let class = undeclared.profile_class("DEV", &ca).unwrap().to_owned();
+    assert!(
+        class.ends_with(".KgSkKlass3CertificateProfileInfoProvider"),
+        "{class}"
+    );
+    assert_eq!(
+        undeclared.profile_of("DEV", &ca),
+        Err(UnknownProfile { class })
+    );
+    let subject = [
+        ("2.5.4.6", "KG"),
+        ("2.5.4.10", "GOV"),
+        ("2.5.4.3", "70000001"),
+    ]
+    .map(|(oid, value)| (oid.to_owned(), value.to_owned()));
+    let member = declared
+        .profile_of("DEV", &ca)
+        .unwrap()
+        .member(&subject, "DEV")
+        .unwrap();
+    assert_eq!(member.to_string(), "MEMBER:KG/GOV/70000001");
+    let other = read(text.clone()).unwrap().with_profiles(&profiles);
+    assert_eq!(other.profile_of("DEV", &ca), Ok(Profile::FiVrk));
+
     let without_ca = read(text.replacen("<topCA><cert>MII", "<topCA><cert>MIA", 1)).unwrap();
     assert_eq!(
         without_ca.warnings().len(),
