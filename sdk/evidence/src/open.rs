@@ -24,6 +24,7 @@ use crate::{
     hash_chain::{self, ChainError, Input},
     names,
     signature::{Form, Malformed, Signature},
+    tlv,
     xml::{self, XmlRefused},
 };
 
@@ -170,10 +171,10 @@ impl OpenError {
         match self {
             Self::Certificate(error) => error.code().to_owned(),
             Self::Chain(error) => format!("malformed_signature.{}", error.code()),
-            Self::Malformed(_)
-            | Self::NotSigning { .. }
-            | Self::Uncovered { .. }
-            | Self::Xml(_) => "malformed_signature".to_owned(),
+            Self::Malformed(_) | Self::NotSigning { .. } | Self::Uncovered { .. } => {
+                "malformed_signature".to_owned()
+            }
+            Self::Xml(refused) => refused.code().to_owned(),
             Self::Ocsp(_) => "invalid_cert_path.incorrect_validation_info".to_owned(),
             Self::Profile { .. } | Self::UnknownIssuer { .. } | Self::WrongSigner { .. } => {
                 "incorrect_certificate".to_owned()
@@ -330,12 +331,19 @@ pub(crate) fn verify_certificate(
     now: OffsetDateTime,
     policy: Policy,
 ) -> Result<VerifiedCertificate, OpenError> {
+    let extra = signature.extra_certificates()?;
     let responses = signature.ocsp_responses();
-    let extra = signature.extra_certificates();
-    if responses.len() > MAX_OCSP || extra.len() > MAX_CERTIFICATES {
-        return Err(OpenError::Malformed(
-            "too many certificates or OCSP responses",
-        ));
+    if responses.is_empty() {
+        return Err(OpenError::Malformed("no OCSP response"));
+    }
+    if responses.len() > MAX_OCSP {
+        return Err(OpenError::Malformed("too many OCSP responses"));
+    }
+    if responses
+        .iter()
+        .any(|response| tlv::first(response).is_none())
+    {
+        return Err(OpenError::Malformed("an OCSP response that is cut off"));
     }
     let responses = responses
         .into_iter()
@@ -400,8 +408,6 @@ pub(crate) fn unknown_issuer(certificate: &Certificate, instance: &str) -> OpenE
 
 /// Most OCSP responses of one signature: one for each certificate of a path.
 const MAX_OCSP: usize = 16;
-/// Most intermediates of one signature.
-const MAX_CERTIFICATES: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,10 @@
 //! An attacker who wraps signed elements elsewhere (signature wrapping) counts on a verifier that checks one element and uses
 //! another. Here the element that is used is found by its place, and a reference must lead to that very node.
 
+mod read;
+
 use jibek_certs::{
-    digest::{Digest, DigestAlgorithm, digest},
+    digest::{Digest, digest},
     parse::Certificate,
     signer::SignatureAlgorithm,
 };
@@ -14,9 +16,14 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     c14n::{Canonicalization, canonicalize},
-    names::{self, DS_NAMESPACE, XADES_NAMESPACE},
-    xml,
+    lenient,
+    names::{DS_NAMESPACE, XADES_NAMESPACE},
+    tlv, xml,
 };
+use read::{
+    locate, locate_object, qualifying_properties, read_certificate, read_signed_info, read_value,
+};
+pub(crate) use read::{read_digest, read_reference};
 
 /// How much of the form is demanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +36,21 @@ pub(crate) enum Form {
 
 /// A signature document taken apart. Nothing is verified yet.
 pub(crate) struct Signature<'d> {
+    pub(crate) element: Node<'d, 'd>,
     pub(crate) signed_info: Node<'d, 'd>,
     canonicalization: Canonicalization,
     pub(crate) value_element: Node<'d, 'd>,
     pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) references: Vec<Reference<'d>>,
+    /// URIs of references that cannot be read.
+    pub(crate) unreadable: Vec<&'d str>,
     pub(crate) value: Vec<u8>,
     pub(crate) certificate: Certificate,
     pub(crate) signed_properties: Option<Node<'d, 'd>>,
     unsigned_properties: Option<Node<'d, 'd>>,
+    /// Whether value and certificate are written as they should be, and not only readable.
+    pub(crate) is_tidy: bool,
+    form: Form,
 }
 
 /// One `ds:Reference`.
@@ -45,7 +58,7 @@ pub(crate) struct Reference<'d> {
     pub(crate) uri: &'d str,
     pub(crate) digest: Digest,
     /// How a same-document node becomes bytes.
-    canonicalization: Canonicalization,
+    pub(crate) canonicalization: Canonicalization,
 }
 
 /// Why the document is not such a signature: what X-Road calls `malformed_signature`.
@@ -65,32 +78,26 @@ impl<'d> Signature<'d> {
         let signed_info = next("SignedInfo", "no SignedInfo")?;
         let value_element = next("SignatureValue", "no SignatureValue")?;
         let key_info = next("KeyInfo", "no KeyInfo")?;
-        let object = next("Object", "no Object")?;
-        if form == Form::Wire && children.next().is_some() {
-            return Err(Malformed("an element after the Object"));
-        }
-        let value = xml::base64(value_element)
-            .filter(|value| !value.is_empty())
-            .ok_or(Malformed("a SignatureValue that is not base64"))?;
-        let certificate = xml::child(key_info, DS_NAMESPACE, "X509Data")
-            .and_then(|data| xml::child(data, DS_NAMESPACE, "X509Certificate"))
-            .and_then(xml::base64)
-            .ok_or(Malformed("no signing certificate"))?;
-        let certificate = Certificate::from_der(certificate)
-            .map_err(|_| Malformed("a signing certificate that cannot be read"))?;
+        let object = locate_object(document, children, form)?;
+        let (value, is_value_tidy) = read_value(value_element, form)?;
+        let (certificate, is_certificate_tidy) = read_certificate(key_info, form)?;
         let (signed_properties, unsigned_properties) =
             qualifying_properties(signature, object, form)?;
-        let (canonicalization, algorithm, references) = read_signed_info(signed_info, form)?;
+        let info = read_signed_info(signed_info, form)?;
         Ok(Self {
+            element: signature,
             signed_info,
-            canonicalization,
+            canonicalization: info.canonicalization,
             value_element,
-            algorithm,
-            references,
+            algorithm: info.algorithm,
+            references: info.references,
+            unreadable: info.unreadable,
             value,
             certificate,
             signed_properties,
             unsigned_properties,
+            is_tidy: is_value_tidy && is_certificate_tidy,
+            form,
         })
     }
 
@@ -99,6 +106,11 @@ impl<'d> Signature<'d> {
         self.references
             .iter()
             .find(|reference| reference.uri == uri)
+    }
+
+    /// Whether a reference has this URI, readable or not.
+    pub(crate) fn refers_to(&self, uri: &str) -> bool {
+        self.reference(uri).is_some() || self.unreadable.contains(&uri)
     }
 
     /// SignedInfo in the canonical form that it asks for: what was signed.
@@ -122,11 +134,7 @@ impl<'d> Signature<'d> {
             .uri
             .strip_prefix('#')
             .filter(|id| !id.is_empty())?;
-        let node = self
-            .signed_info
-            .document()
-            .descendants()
-            .find(|node| node.is_element() && node.attribute("Id") == Some(id))?;
+        let node = xml::by_id(self.signed_info.document(), id)?;
         Some((node, canonicalize(node, &reference.canonicalization)))
     }
 
@@ -160,7 +168,7 @@ impl<'d> Signature<'d> {
             .or_else(|| xml::child(properties, XADES_NAMESPACE, "SigningCertificateV2"))?;
         let stated = xml::child(signing, XADES_NAMESPACE, "Cert")
             .and_then(|cert| xml::child(cert, XADES_NAMESPACE, "CertDigest"))
-            .and_then(read_digest);
+            .and_then(|stated| read_digest(stated, self.form));
         Some(stated.is_some_and(|stated| self.certificate.digest(stated.algorithm()) == stated))
     }
 
@@ -175,40 +183,60 @@ impl<'d> Signature<'d> {
         OffsetDateTime::parse(text.trim(), &Rfc3339).ok()
     }
 
-    /// Intermediate certificates that came along; those that cannot be read are left out.
-    pub(crate) fn extra_certificates(&self) -> Vec<Certificate> {
-        self.unsigned("CertificateValues")
+    /// Intermediate certificates that came along: those that the unsigned properties refer to, as X-Road takes them.
+    pub(crate) fn extra_certificates(&self) -> Result<Vec<Certificate>, Malformed> {
+        const MISSING: Malformed = Malformed("a reference to a certificate that is not there");
+        const WRONG: Malformed = Malformed("a certificate that is not the one referred to");
+        let references = self
+            .unsigned("CompleteCertificateRefs")
+            .and_then(|references| xml::child(references, XADES_NAMESPACE, "CertRefs"))
             .into_iter()
-            .flat_map(|values| {
-                values
-                    .children()
-                    .filter(|child| xml::is(*child, XADES_NAMESPACE, "EncapsulatedX509Certificate"))
-            })
-            .filter_map(xml::base64)
-            .filter_map(|der| Certificate::from_der(der).ok())
-            .collect()
+            .flat_map(xml::children)
+            .filter(|child| xml::is(*child, XADES_NAMESPACE, "Cert"));
+        let mut certificates = Vec::new();
+        for reference in references {
+            if certificates.len() >= MAX_CERTIFICATES {
+                return Err(Malformed("too many certificates"));
+            }
+            let uri = reference.attribute("URI").unwrap_or_default();
+            let id = uri.strip_prefix('#').unwrap_or(uri);
+            let element = xml::by_id(self.element.document(), id).ok_or(MISSING)?;
+            let der = lenient::binding(&xml::deep_text(element));
+            let certificate = Certificate::from_der(tlv::first(&der).ok_or(WRONG)?.to_vec())
+                .map_err(|_| Malformed("a certificate that cannot be read"))?;
+            let stated = xml::child(reference, XADES_NAMESPACE, "CertDigest")
+                .and_then(|digest| read_digest(digest, Form::Container))
+                .ok_or(WRONG)?;
+            if certificate.digest(stated.algorithm()) != stated {
+                return Err(WRONG);
+            }
+            certificates.push(certificate);
+        }
+        Ok(certificates)
     }
 
-    /// The OCSP responses that came along, in DER.
+    /// The OCSP responses that came along, in DER. What follows a response is left out, as X-Road does not look at it.
     pub(crate) fn ocsp_responses(&self) -> Vec<Vec<u8>> {
         self.unsigned("RevocationValues")
             .and_then(|values| xml::child(values, XADES_NAMESPACE, "OCSPValues"))
             .into_iter()
-            .flat_map(|values| {
-                values
-                    .children()
-                    .filter(|child| xml::is(*child, XADES_NAMESPACE, "EncapsulatedOCSPValue"))
+            .flat_map(xml::children)
+            .filter(|child| xml::is(*child, XADES_NAMESPACE, "EncapsulatedOCSPValue"))
+            .map(|value| {
+                let der = lenient::binding(&xml::deep_text(value));
+                tlv::first(&der).unwrap_or(&der).to_vec()
             })
-            .filter_map(xml::base64)
             .collect()
     }
 
-    /// The time-stamp token of a single stamp, and the element that holds it; in containers of 2014 it stands there without its own element (`signatures-and-log.md` 3.5).
+    /// The time-stamp token of a single stamp, and the element that holds it: looked up by its written name, as X-Road does. In
+    /// containers of 2014 it stands there without an element of its own (`signatures-and-log.md` 3.5).
     pub(crate) fn time_stamp(&self) -> Option<(Node<'d, 'd>, Vec<u8>)> {
-        let stamp = self.unsigned("SignatureTimeStamp")?;
-        let element = xml::child(stamp, XADES_NAMESPACE, "EncapsulatedTimeStamp").unwrap_or(stamp);
-        let token = xml::base64(element).filter(|token| !token.is_empty())?;
-        Some((element, token))
+        let document = self.element.document();
+        let element = xml::first_written(document, "xades:EncapsulatedTimeStamp")
+            .or_else(|| xml::first_written(document, "xades:SignatureTimeStamp"))?;
+        let token = lenient::binding(&xml::deep_text(element));
+        (!token.is_empty()).then_some((element, token))
     }
 
     fn unsigned(&self, name: &str) -> Option<Node<'d, 'd>> {
@@ -234,172 +262,5 @@ pub(crate) fn has_duplicate_ids(document: &Document<'_>) -> bool {
         .any(|attribute| !seen.insert(attribute.value()))
 }
 
-fn locate<'d>(document: &'d Document<'d>, form: Form) -> Result<Node<'d, 'd>, Malformed> {
-    let root = document.root_element();
-    if form == Form::Container && xml::is(root, DS_NAMESPACE, "Signature") {
-        return Ok(root);
-    }
-    if !xml::is(root, names::ASIC_NAMESPACE, "XAdESSignatures")
-        && !xml::is(root, names::ASIC_NAMESPACE_OLD, "XAdESSignatures")
-    {
-        return Err(Malformed("the root is not XAdESSignatures"));
-    }
-    // X-Road takes the first child node, so white space before the signature is refused as well.
-    let first = match form {
-        Form::Container => root.first_element_child(),
-        Form::Wire => root.first_child(),
-    };
-    let signature = first
-        .filter(|first| xml::is(*first, DS_NAMESPACE, "Signature"))
-        .ok_or(Malformed("the root's first child is not a signature"))?;
-    if form == Form::Wire {
-        if xml::children(root).count() != 1 {
-            return Err(Malformed("more than the signature under the root"));
-        }
-        if has_duplicate_ids(document) {
-            return Err(Malformed("two elements of one Id"));
-        }
-    }
-    Ok(signature)
-}
-
-type Properties<'d> = (Option<Node<'d, 'd>>, Option<Node<'d, 'd>>);
-
-fn qualifying_properties<'d>(
-    signature: Node<'d, 'd>,
-    object: Node<'d, 'd>,
-    form: Form,
-) -> Result<Properties<'d>, Malformed> {
-    let qualifying = xml::child(object, XADES_NAMESPACE, "QualifyingProperties")
-        .ok_or(Malformed("no QualifyingProperties"))?;
-    let signed = xml::child(qualifying, XADES_NAMESPACE, "SignedProperties");
-    let unsigned = xml::child(qualifying, XADES_NAMESPACE, "UnsignedProperties");
-    if form == Form::Wire {
-        let target = qualifying
-            .attribute("Target")
-            .and_then(|target| target.strip_prefix('#'));
-        if target.is_none() || target != signature.attribute("Id") {
-            return Err(Malformed("QualifyingProperties of another signature"));
-        }
-        if xml::children(object).count() != 1 {
-            return Err(Malformed("more than QualifyingProperties in the Object"));
-        }
-        let [Some(signed), Some(unsigned)] = [signed, unsigned] else {
-            return Err(Malformed("no signed or no unsigned properties"));
-        };
-        if xml::exactly(qualifying) != Some([signed, unsigned]) {
-            return Err(Malformed("QualifyingProperties in another form"));
-        }
-    }
-    Ok((signed, unsigned))
-}
-
-type SignedInfo<'d> = (Canonicalization, SignatureAlgorithm, Vec<Reference<'d>>);
-
-fn read_signed_info<'d>(
-    signed_info: Node<'d, 'd>,
-    form: Form,
-) -> Result<SignedInfo<'d>, Malformed> {
-    let mut children = xml::children(signed_info);
-    let canonicalization = children
-        .next()
-        .filter(|child| xml::is(*child, DS_NAMESPACE, "CanonicalizationMethod"))
-        .and_then(|method| read_canonicalization(method, form))
-        .ok_or(Malformed("a canonicalization method that we do not take"))?;
-    let algorithm = children
-        .next()
-        .filter(|child| {
-            xml::is(*child, DS_NAMESPACE, "SignatureMethod")
-                && xml::children(*child).next().is_none()
-        })
-        .and_then(|method| SignatureAlgorithm::from_uri(method.attribute("Algorithm")?))
-        .ok_or(Malformed("a signature method that we do not take"))?;
-    let references = children
-        .map(|child| read_reference(child, form))
-        .collect::<Result<Vec<_>, _>>()?;
-    if references.is_empty() {
-        return Err(Malformed("no reference"));
-    }
-    if references.len() > MAX_REFERENCES {
-        return Err(Malformed("more than 30 references"));
-    }
-    let mut seen = HashSet::new();
-    if references
-        .iter()
-        .any(|reference| !seen.insert(reference.uri))
-    {
-        return Err(Malformed("two references to one thing"));
-    }
-    Ok((canonicalization, algorithm, references))
-}
-
-fn read_reference<'d>(reference: Node<'d, 'd>, form: Form) -> Result<Reference<'d>, Malformed> {
-    if !xml::is(reference, DS_NAMESPACE, "Reference") {
-        return Err(Malformed("an unknown element in SignedInfo"));
-    }
-    let uri = reference
-        .attribute("URI")
-        .ok_or(Malformed("a reference without URI"))?;
-    let transforms = xml::child(reference, DS_NAMESPACE, "Transforms");
-    // An octet stream is not transformed; a node set has this form unless a transform says otherwise.
-    let mut canonicalization = Canonicalization::Inclusive;
-    if let Some(transforms) = transforms {
-        let [transform] =
-            xml::exactly(transforms).ok_or(Malformed("transforms that we do not take"))?;
-        if form == Form::Wire
-            || !uri.starts_with('#')
-            || !xml::is(transform, DS_NAMESPACE, "Transform")
-        {
-            return Err(Malformed("transforms that we do not take"));
-        }
-        canonicalization = read_canonicalization(transform, form)
-            .ok_or(Malformed("transforms that we do not take"))?;
-    }
-    if xml::children(reference).count() != if transforms.is_some() { 3 } else { 2 } {
-        return Err(Malformed("an unknown element in a reference"));
-    }
-    let digest = read_digest(reference).ok_or(Malformed("a digest that we cannot read"))?;
-    Ok(Reference {
-        uri,
-        digest,
-        canonicalization,
-    })
-}
-
-fn read_canonicalization(method: Node<'_, '_>, form: Form) -> Option<Canonicalization> {
-    let mut canonicalization = Canonicalization::from_uri(method.attribute("Algorithm")?)?;
-    let parameters: Vec<_> = xml::children(method).collect();
-    match (&mut canonicalization, parameters.as_slice()) {
-        (Canonicalization::Inclusive, []) => {}
-        (Canonicalization::Exclusive { .. }, _) if form == Form::Wire => return None,
-        (Canonicalization::Exclusive { .. }, []) => {}
-        (Canonicalization::Exclusive { inclusive_prefixes }, [list])
-            if xml::is(*list, EXCLUSIVE_NAMESPACE, "InclusiveNamespaces") =>
-        {
-            let prefixes = list.attribute("PrefixList")?.split_ascii_whitespace();
-            inclusive_prefixes.extend(prefixes.map(|prefix| {
-                if prefix == "#default" {
-                    String::new()
-                } else {
-                    prefix.to_owned()
-                }
-            }));
-        }
-        _ => return None,
-    }
-    Some(canonicalization)
-}
-
-/// The digest that an element's `DigestMethod` and `DigestValue` children state.
-fn read_digest(parent: Node<'_, '_>) -> Option<Digest> {
-    let method = xml::child(parent, DS_NAMESPACE, "DigestMethod")?;
-    let value = xml::child(parent, DS_NAMESPACE, "DigestValue")?;
-    Digest::from_bytes(
-        DigestAlgorithm::from_uri(method.attribute("Algorithm")?)?,
-        &xml::base64(value)?,
-    )
-}
-
-/// What the signature library under X-Road takes by default (`observed.md` 3 number 10).
-const MAX_REFERENCES: usize = 30;
-const EXCLUSIVE_NAMESPACE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
+/// Most intermediates of one signature.
+const MAX_CERTIFICATES: usize = 16;

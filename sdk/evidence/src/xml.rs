@@ -5,6 +5,8 @@ use jibek_protocol::xml::{XmlBudget, XmlError, check};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::ops::Range;
 
+use crate::c14n::qualified_name;
+
 /// Why a document was not even read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,6 +37,26 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document<'_>, XmlRefused> {
         ..ParsingOptions::default()
     };
     Document::parse_with_options(text, options).map_err(XmlRefused::Malformed)
+}
+
+impl XmlRefused {
+    /// Whether it is no XML document at all, rather than one that we do not want.
+    pub(crate) fn is_malformed(&self) -> bool {
+        match self {
+            Self::Check(error) => matches!(error, XmlError::Malformed { .. }),
+            Self::NotUtf8 => true,
+            Self::Malformed(error) => !matches!(error, roxmltree::Error::NodesLimitReached),
+        }
+    }
+
+    /// X-Road's code, without prefixes: its parser's for what is no XML, the signature's for what we refuse.
+    pub(crate) fn code(&self) -> &'static str {
+        if self.is_malformed() {
+            "invalid_xml"
+        } else {
+            "malformed_signature"
+        }
+    }
 }
 
 /// Whether `node` is the element `name` of `namespace`.
@@ -79,6 +101,34 @@ pub(crate) fn text(node: Node<'_, '_>) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// All text in an element, however deep.
+pub(crate) fn deep_text(node: Node<'_, '_>) -> String {
+    node.descendants()
+        .filter(Node::is_text)
+        .filter_map(|node| node.text())
+        .collect()
+}
+
+/// The first element in document order that is written with this name, prefix included: X-Road looks some up in this way.
+pub(crate) fn first_written<'a, 'input>(
+    document: &'a Document<'input>,
+    name: &str,
+) -> Option<Node<'a, 'input>> {
+    document
+        .descendants()
+        .find(|node| node.is_element() && qualified_name(*node) == name)
+}
+
+/// The first element in document order with this `Id`, as X-Road looks it up.
+pub(crate) fn by_id<'a, 'input>(
+    document: &'a Document<'input>,
+    id: &str,
+) -> Option<Node<'a, 'input>> {
+    document
+        .descendants()
+        .find(|node| node.is_element() && node.attribute("Id") == Some(id))
 }
 
 /// Where in the document an element's content stands; `None` when it is empty.

@@ -219,7 +219,7 @@ fn certificates_above_are_referred_to_and_enclosed() {
     .remove(0);
     let document = xml::parse(&sealed.signature).unwrap();
     let signature = Signature::read(&document, Form::Wire).unwrap();
-    assert_eq!(signature.extra_certificates().len(), 1);
+    assert_eq!(signature.extra_certificates().unwrap().len(), 1);
     assert_eq!(
         signature.ocsp_responses(),
         [b"leaf's".to_vec(), b"intermediate's".to_vec()]

@@ -1,24 +1,59 @@
 //! What the verdict does not depend on and a court should know (`signatures-and-log.md` 5.6, `observed.md` 5).
 
-use jibek_certs::{
-    digest::DigestAlgorithm, ocsp::VerifiedCertificate, signer::SignatureAlgorithm,
-    tsp::TimestampToken,
-};
+use jibek_certs::{digest::DigestAlgorithm, ocsp::VerifiedCertificate};
+use roxmltree::{Document, Node};
 use time::Duration;
 
-use super::{Attachment, Finding, FindingKind, Judge, Stamp, present};
-use crate::{hash_chain::VerifiedChain, names, signature::Signature};
+use super::{
+    Attachment, Finding, FindingKind, Judge, MessageFacts, MessageKind,
+    entries::{self, is_attachment, present},
+    parts::shortened,
+    stamp::Stamp,
+};
+use crate::{
+    hash_chain::VerifiedChain,
+    names::{self, DS_NAMESPACE},
+    signature::{Form, Signature, has_duplicate_ids, read_digest},
+    xml,
+};
 
 impl Judge<'_> {
     /// Everything about the signature that is worth a word.
     pub(super) fn look_around(
         &mut self,
         signature: &Signature<'_>,
-        duplicate_ids: bool,
-        token: &TimestampToken,
+        document: &Document<'_>,
         stamp: &Stamp,
         certificate: Option<&VerifiedCertificate>,
     ) {
+        self.look_at_properties(signature);
+        if has_duplicate_ids(document) {
+            self.find(
+                FindingKind::DuplicateIds,
+                "two elements of the signature have one Id",
+            );
+        }
+        if !signature.is_tidy {
+            self.find(
+                FindingKind::LooseEncoding,
+                "the signature value or the certificate has more in its text than it should",
+            );
+        }
+        self.look_for_weakness(signature, stamp);
+        self.look_at_times(signature, stamp, certificate);
+        self.look_for_unverified(signature, document);
+        if present(self.container, "sig-hashchain.xml")
+            && !signature.refers_to(names::SIGNATURE_CHAIN_RESULT)
+        {
+            self.find(
+                FindingKind::ChainUnreferenced,
+                "the container has a hash chain that the signature does not refer to",
+            );
+        }
+        self.look_at_manifests();
+    }
+
+    fn look_at_properties(&mut self, signature: &Signature<'_>) {
         if !signature.covers_properties() {
             self.find(
                 FindingKind::PropertiesUncovered,
@@ -36,14 +71,29 @@ impl Judge<'_> {
                 "the signed properties name no certificate",
             ),
         }
-        if duplicate_ids {
-            self.find(
-                FindingKind::DuplicateIds,
-                "two elements of the signature have one Id",
-            );
-        }
-        if signature.algorithm == SignatureAlgorithm::RsaPkcs1Sha1
-            || token.imprint().algorithm() == DigestAlgorithm::Sha1
+    }
+
+    fn look_for_weakness(&mut self, signature: &Signature<'_>, stamp: &Stamp) {
+        let chains: &[&str] = if signature.refers_to(names::SIGNATURE_CHAIN_RESULT) {
+            &[
+                "sig-hashchainresult.xml",
+                "sig-hashchain.xml",
+                "ts-hashchainresult.xml",
+                "ts-hashchain.xml",
+            ]
+        } else {
+            &["ts-hashchainresult.xml", "ts-hashchain.xml"]
+        };
+        let in_chains = chains
+            .iter()
+            .filter_map(|name| self.container.entry(name))
+            .any(|chain| {
+                let uri = DigestAlgorithm::Sha1.uri().as_bytes();
+                chain.windows(uri.len()).any(|window| window == uri)
+            });
+        if in_chains
+            || signature.algorithm.digest() == DigestAlgorithm::Sha1
+            || stamp.algorithm == DigestAlgorithm::Sha1
             || signature
                 .references
                 .iter()
@@ -54,17 +104,38 @@ impl Judge<'_> {
                 "SHA-1 is used, for which collisions can be made",
             );
         }
-        if let Some(claimed) = signature
-            .signing_time()
-            .filter(|claimed| *claimed > stamp.time + TOLERANCE)
-        {
+        let key = signature.certificate.key_bits().len();
+        if !signature.algorithm.is_ecdsa() && key < SHORTEST_RSA_KEY {
             self.find(
-                FindingKind::SigningTimeAfterStamp,
-                format!(
-                    "the signer claims {claimed}, the time-stamp says {}",
-                    stamp.time
-                ),
+                FindingKind::WeakAlgorithm,
+                "the signer's RSA key has fewer than 2048 bits",
             );
+        }
+    }
+
+    fn look_at_times(
+        &mut self,
+        signature: &Signature<'_>,
+        stamp: &Stamp,
+        certificate: Option<&VerifiedCertificate>,
+    ) {
+        if let Some(claimed) = signature.signing_time() {
+            let kind = if claimed > stamp.time + TOLERANCE {
+                Some(FindingKind::SigningTimeAfterStamp)
+            } else if claimed < stamp.time - FAR {
+                Some(FindingKind::SigningTimeFarFromStamp)
+            } else {
+                None
+            };
+            if let Some(kind) = kind {
+                self.find(
+                    kind,
+                    format!(
+                        "the signer claims {claimed}, the time-stamp says {}",
+                        stamp.time
+                    ),
+                );
+            }
         }
         if let Some(ocsp) = certificate.and_then(|certificate| certificate.ocsp().first())
             && ocsp.response().this_update() > stamp.time
@@ -78,14 +149,93 @@ impl Judge<'_> {
                 ),
             );
         }
-        if present(self.container, "sig-hashchain.xml")
-            && signature.reference(names::SIGNATURE_CHAIN_RESULT).is_none()
-        {
+    }
+
+    /// Signatures and objects in the document that the verdict passed by, and a second time-stamp.
+    fn look_for_unverified(&mut self, signature: &Signature<'_>, document: &Document<'_>) {
+        let others = document
+            .descendants()
+            .filter(|node| xml::is(*node, DS_NAMESPACE, "Signature") && *node != signature.element)
+            .count();
+        if others > 0 {
             self.find(
-                FindingKind::ChainUnreferenced,
-                "the container has a hash chain that the signature does not refer to",
+                FindingKind::ContentUnverified,
+                format!("the document holds more signatures, {others} of which were not looked at"),
             );
         }
+        let covered: Vec<Node<'_, '_>> = signature
+            .references
+            .iter()
+            .filter_map(|reference| signature.same_document(reference))
+            .map(|(node, _)| node)
+            .collect();
+        let mut beside = Vec::new();
+        for object in
+            xml::children(signature.element).filter(|child| xml::is(*child, DS_NAMESPACE, "Object"))
+        {
+            beside.extend(xml::children(object).filter(|child| {
+                let holds_properties = signature
+                    .signed_properties
+                    .is_some_and(|properties| properties.parent() == Some(*child));
+                !holds_properties && !covered.contains(child) && !covered.contains(&object)
+            }));
+        }
+        if let Some(first) = beside.first() {
+            let name = shortened(first.tag_name().name());
+            self.find(
+                FindingKind::ContentUnverified,
+                format!("the signature holds {name}, to which nothing refers"),
+            );
+        }
+        if self.container.entry(entries::STAMP).is_some() && signature.time_stamp().is_some() {
+            self.find(
+                FindingKind::ContentUnverified,
+                "the signature holds another time-stamp, which was not looked at",
+            );
+        }
+    }
+
+    /// The two manifests, which X-Road never reads. Other readers of such containers do.
+    fn look_at_manifests(&mut self) {
+        for (name, is_true) in [
+            (
+                entries::ASIC_MANIFEST,
+                Self::lists_digests as fn(&Self, &Document<'_>) -> bool,
+            ),
+            (entries::MANIFEST, Self::lists_entries),
+        ] {
+            let Some(content) = self.container.entry(name) else {
+                continue;
+            };
+            if !xml::parse(content).is_ok_and(|document| is_true(self, &document)) {
+                self.find(
+                    FindingKind::ManifestDiffers,
+                    format!("{name} does not say what is in the container"),
+                );
+            }
+        }
+    }
+
+    fn lists_digests(&self, manifest: &Document<'_>) -> bool {
+        named(manifest, "DataObjectReference").all(|reference| {
+            read_digest(reference, Form::Container).is_some_and(|stated| {
+                reference
+                    .attribute("URI")
+                    .and_then(|name| self.entry_digest(name, stated.algorithm()))
+                    == Some(stated)
+            })
+        })
+    }
+
+    fn lists_entries(&self, manifest: &Document<'_>) -> bool {
+        named(manifest, "file-entry").all(|entry| {
+            entry
+                .attributes()
+                .find(|attribute| attribute.name() == "full-path")
+                .is_some_and(|path| {
+                    path.value() == "/" || self.container.entry(path.value()).is_some()
+                })
+        })
     }
 
     /// What is signed beside the message, and what lies in the container unsigned.
@@ -93,6 +243,7 @@ impl Judge<'_> {
         &mut self,
         signature: &Signature<'_>,
         chain: Option<&VerifiedChain>,
+        facts: Option<&MessageFacts>,
     ) -> Vec<Attachment> {
         let mut attachments = Vec::new();
         for reference in signature
@@ -102,21 +253,27 @@ impl Judge<'_> {
         {
             attachments.push(Attachment::new(reference.uri, reference.digest, true));
         }
+        let is_rest = facts.is_some_and(|facts| facts.kind() == MessageKind::Rest);
         for reference in chain
             .into_iter()
             .flat_map(VerifiedChain::references)
             .filter(|reference| reference.name != names::MESSAGE)
         {
+            let name = shortened(&reference.name);
             let found = self.entry_digest(&reference.name, reference.digest.algorithm());
             match found {
                 Some(found) if found == reference.digest => {}
                 Some(_) => self.find(
                     FindingKind::AttachmentDiffers,
-                    format!("{} is not what was signed", reference.name),
+                    format!("{name} is not what was signed"),
+                ),
+                None if is_rest => self.find(
+                    FindingKind::BodyRemoved,
+                    format!("the body, {name}, was signed and is not in the container"),
                 ),
                 None => self.find(
                     FindingKind::AttachmentAbsent,
-                    format!("{} was signed and is not in the container", reference.name),
+                    format!("{name} was signed and is not in the container"),
                 ),
             }
             attachments.push(Attachment::new(
@@ -125,30 +282,50 @@ impl Judge<'_> {
                 found == Some(reference.digest),
             ));
         }
-        let unsigned: Vec<String> = self
-            .container
-            .entries()
-            .map(|(name, _)| format!("/{name}"))
-            .filter(|name| {
-                !attachments
-                    .iter()
-                    .any(|attachment| attachment.name() == name)
-            })
-            .collect();
-        for name in unsigned {
-            if names::attachment_number(&name).is_some() {
+        self.look_for_unsigned(signature, &attachments);
+        attachments
+    }
+
+    fn look_for_unsigned(&mut self, signature: &Signature<'_>, attachments: &[Attachment]) {
+        let container = self.container;
+        for (name, _) in container.entries() {
+            let uri = format!("/{name}");
+            let is_signed = attachments
+                .iter()
+                .any(|attachment| attachment.name() == uri)
+                || signature.refers_to(&uri)
+                || signature.refers_to(name);
+            let kind = if is_attachment(name) {
+                FindingKind::AttachmentUncovered
+            } else {
+                FindingKind::EntryUnknown
+            };
+            if !is_signed && !entries::is_structural(name) {
                 self.find(
-                    FindingKind::AttachmentUncovered,
-                    format!("{name} is in the container and not signed"),
-                );
-            } else if !KNOWN_ENTRIES.contains(&name.as_str()) {
-                self.find(
-                    FindingKind::EntryUnknown,
-                    format!("{name} is in the container and not signed"),
+                    kind,
+                    format!("{} is in the container and not signed", shortened(&uri)),
                 );
             }
         }
-        attachments
+    }
+
+    /// Whether a container that does not hold is one of a log that keeps no bodies: X-Road writes those with an empty one.
+    pub(super) fn look_for_lost_body(&mut self) {
+        let is_empty = self
+            .container
+            .entry(entries::MESSAGE)
+            .and_then(|message| xml::parse(message).ok())
+            .is_some_and(|document| {
+                let body = xml::children(document.root_element())
+                    .find(|child| child.tag_name().name() == "Body");
+                body.is_some_and(|body| xml::children(body).next().is_none())
+            });
+        if is_empty {
+            self.find(
+                FindingKind::BodyRemoved,
+                "the message has no body: of a log that keeps none, nothing can be verified",
+            );
+        }
     }
 
     fn find(&mut self, kind: FindingKind, text: impl Into<String>) {
@@ -156,19 +333,19 @@ impl Judge<'_> {
     }
 }
 
+/// Elements of this name in any namespace: X-Road writes some in one of its own.
+fn named<'a, 'input>(
+    document: &'a Document<'input>,
+    name: &'a str,
+) -> impl Iterator<Item = Node<'a, 'input>> {
+    document
+        .descendants()
+        .filter(move |node| node.is_element() && node.tag_name().name() == name)
+}
+
 /// How far the signer's clock may run ahead of the time-stamping authority's before it is worth a word.
 const TOLERANCE: Duration = Duration::minutes(5);
-
-/// Entries that containers have, beside attachments.
-const KNOWN_ENTRIES: [&str; 10] = [
-    "/mimetype",
-    "/META-INF/ASiCManifest.xml",
-    "/META-INF/manifest.xml",
-    "/META-INF/timestamp.tst",
-    names::SIGNATURES,
-    names::MESSAGE,
-    names::SIGNATURE_CHAIN,
-    names::SIGNATURE_CHAIN_RESULT,
-    names::STAMP_CHAIN,
-    names::STAMP_CHAIN_RESULT,
-];
+/// How long a signature may wait for its stamp before it is worth a word: as long as OCSP responses are fresh by default.
+const FAR: Duration = Duration::hours(1);
+/// A little less than what a key of 2048 bits takes in DER, 270 bytes; one of 1920 takes 254.
+const SHORTEST_RSA_KEY: usize = 260;

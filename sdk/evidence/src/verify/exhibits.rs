@@ -7,7 +7,7 @@ use jibek_certs::{
 };
 use time::OffsetDateTime;
 
-use super::{MessageFacts, present};
+use super::{MessageFacts, entries::present};
 use crate::{
     container::Container,
     names,
@@ -106,7 +106,7 @@ impl SignatureExhibit {
         Self {
             algorithm: signature.algorithm,
             certificate: signature.certificate.clone(),
-            extra_certificates: signature.extra_certificates(),
+            extra_certificates: signature.extra_certificates().unwrap_or_default(),
             ocsp_responses: signature
                 .ocsp_responses()
                 .into_iter()

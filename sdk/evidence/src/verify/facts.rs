@@ -48,7 +48,8 @@ pub struct MessageFacts {
 
 /// A message that cannot be read.
 pub(super) struct Unread {
-    pub(super) code: String,
+    /// Neither SOAP nor REST, rather than SOAP that lacks something.
+    pub(super) is_no_message: bool,
     pub(super) reason: String,
 }
 
@@ -68,7 +69,7 @@ impl MessageFacts {
             Some(b'<') => Self::soap(message),
             Some(b'1'..=b'9') => {
                 let block = RestResponseBlock::parse(message.clone())
-                    .map_err(|error| unread(error.code(), &error))?;
+                    .map_err(|error| unread(true, &error))?;
                 Ok(Self {
                     kind: MessageKind::Rest,
                     direction: Direction::Response,
@@ -85,7 +86,7 @@ impl MessageFacts {
             }
             _ => {
                 let block = RestRequestBlock::parse(message.clone())
-                    .map_err(|error| unread(error.code(), &error))?;
+                    .map_err(|error| unread(true, &error))?;
                 Ok(Self {
                     kind: MessageKind::Rest,
                     direction: Direction::Request,
@@ -111,9 +112,10 @@ impl MessageFacts {
         let mut limits = Limits::default();
         // it was carried and signed once: size is no reason to refuse it now
         limits.soap_part_bytes = usize::MAX;
-        let scanned = soap::scan(message, &limits).map_err(|error| unread(error.code(), &error))?;
+        let scanned = soap::scan(message, &limits)
+            .map_err(|error| unread(error.code() == "invalid_soap", &error))?;
         let header = scanned.header().ok_or_else(|| Unread {
-            code: "missing_header".to_owned(),
+            is_no_message: false,
             reason: "the message has no X-Road header".to_owned(),
         })?;
         Ok(Self {
@@ -199,9 +201,9 @@ impl MessageFacts {
     }
 }
 
-fn unread(code: &str, error: &dyn std::error::Error) -> Unread {
+fn unread(is_no_message: bool, error: &dyn std::error::Error) -> Unread {
     Unread {
-        code: code.to_owned(),
+        is_no_message,
         reason: format!("the message cannot be read: {}", explain(error)),
     }
 }

@@ -41,40 +41,55 @@ pub enum FindingKind {
     AttachmentDiffers,
     /// An attachment that nobody signed.
     AttachmentUncovered,
+    /// The message's body is not there: a log that keeps no bodies, or somebody took it out.
+    BodyRemoved,
     /// The signed properties name another certificate.
     CertificateDiffers,
     /// The signed properties name no certificate.
     CertificateUnnamed,
     /// A hash chain that the signature does not refer to.
     ChainUnreferenced,
+    /// The signature document holds something that is neither signed nor looked at.
+    ContentUnverified,
     /// Two elements of one Id.
     DuplicateIds,
     /// An entry that containers do not have.
     EntryUnknown,
+    /// Value or certificate is not written as it should be, and can be read all the same.
+    LooseEncoding,
+    /// A manifest of the container does not say what is in it.
+    ManifestDiffers,
     /// The OCSP response is younger than the time-stamp.
     OcspFromFuture,
     /// The signed properties are not signed.
     PropertiesUncovered,
     /// The claimed time of signing is after the proved one.
     SigningTimeAfterStamp,
-    /// SHA-1.
+    /// The claimed time of signing is long before the proved one.
+    SigningTimeFarFromStamp,
+    /// SHA-1, or a key of fewer than 2048 bits.
     WeakAlgorithm,
 }
 
 impl FindingKind {
     /// Every kind, in alphabetical order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::AttachmentAbsent,
         Self::AttachmentDiffers,
         Self::AttachmentUncovered,
+        Self::BodyRemoved,
         Self::CertificateDiffers,
         Self::CertificateUnnamed,
         Self::ChainUnreferenced,
+        Self::ContentUnverified,
         Self::DuplicateIds,
         Self::EntryUnknown,
+        Self::LooseEncoding,
+        Self::ManifestDiffers,
         Self::OcspFromFuture,
         Self::PropertiesUncovered,
         Self::SigningTimeAfterStamp,
+        Self::SigningTimeFarFromStamp,
         Self::WeakAlgorithm,
     ];
 
@@ -84,15 +99,43 @@ impl FindingKind {
             Self::AttachmentAbsent => "attachment_absent",
             Self::AttachmentDiffers => "attachment_differs",
             Self::AttachmentUncovered => "attachment_uncovered",
+            Self::BodyRemoved => "body_removed",
             Self::CertificateDiffers => "certificate_differs",
             Self::CertificateUnnamed => "certificate_unnamed",
             Self::ChainUnreferenced => "chain_unreferenced",
+            Self::ContentUnverified => "content_unverified",
             Self::DuplicateIds => "duplicate_ids",
             Self::EntryUnknown => "entry_unknown",
+            Self::LooseEncoding => "loose_encoding",
+            Self::ManifestDiffers => "manifest_differs",
             Self::OcspFromFuture => "ocsp_from_future",
             Self::PropertiesUncovered => "properties_uncovered",
             Self::SigningTimeAfterStamp => "signing_time_after_stamp",
+            Self::SigningTimeFarFromStamp => "signing_time_far_from_stamp",
             Self::WeakAlgorithm => "weak_algorithm",
+        }
+    }
+
+    /// Whether something is in the container that the signature does not cover: what a strict auditor does not let pass.
+    pub fn is_uncovered(self) -> bool {
+        match self {
+            Self::AttachmentDiffers
+            | Self::AttachmentUncovered
+            | Self::ChainUnreferenced
+            | Self::ContentUnverified
+            | Self::EntryUnknown
+            | Self::PropertiesUncovered => true,
+            Self::AttachmentAbsent
+            | Self::BodyRemoved
+            | Self::CertificateDiffers
+            | Self::CertificateUnnamed
+            | Self::DuplicateIds
+            | Self::LooseEncoding
+            | Self::ManifestDiffers
+            | Self::OcspFromFuture
+            | Self::SigningTimeAfterStamp
+            | Self::SigningTimeFarFromStamp
+            | Self::WeakAlgorithm => false,
         }
     }
 }

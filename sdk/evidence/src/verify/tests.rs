@@ -302,7 +302,7 @@ fn findings_stand_beside_the_verdict() {
     let chained = || court.contain(&[(REQUEST, Some("body"))]).remove(0);
     for (attachments, expected) in [
         (vec![Bytes::from_static(b"BODY")], "attachment_differs"),
-        (vec![], "attachment_absent"),
+        (vec![], "body_removed"),
     ] {
         let verdict = court.judge(&ContainerParts {
             attachments,

@@ -1,0 +1,93 @@
+//! The time-stamp: over what, by whom, when (`signatures-and-log.md` 3.5, 5.6 step 4).
+
+use jibek_certs::{
+    digest::{DigestAlgorithm, digest},
+    parse::Certificate,
+    tsp::TimestampToken,
+};
+use time::OffsetDateTime;
+
+use super::{Judge, Refusal, entries::STAMP, explain, invalid};
+use crate::{hash_chain, names, signature::Signature};
+
+/// What the time-stamp proves.
+pub(super) struct Stamp {
+    pub(super) time: OffsetDateTime,
+    /// `None` when no configured authority made it.
+    pub(super) authority: Option<Certificate>,
+    pub(super) algorithm: DigestAlgorithm,
+}
+
+impl Judge<'_> {
+    pub(super) fn check_stamp(&mut self, signature: &Signature<'_>) -> Result<Stamp, Refusal> {
+        let der = match self.container.entry(STAMP) {
+            Some(token) => token.to_vec(),
+            None => signature
+                .time_stamp()
+                .map(|(_, token)| token)
+                .ok_or_else(|| invalid("malformed_signature", "there is no time-stamp"))?,
+        };
+        let token = self
+            .memory
+            .token(&der)
+            .map_err(|error| invalid("malformed_signature", explain(&error)))?;
+        let data = self.stamped(signature)?;
+        let algorithm = token.imprint().algorithm();
+        if digest(algorithm, data) != *token.imprint() {
+            return Err(invalid(
+                "malformed_signature",
+                "the time-stamp is over something else",
+            ));
+        }
+        let trusted = self.trust.timestamp_certificates();
+        match self.memory.stamp(&der, || token.verify_signer(trusted)) {
+            Ok(verified) => Ok(Stamp {
+                time: verified.gen_time(),
+                authority: Some(verified.tsa().clone()),
+                algorithm,
+            }),
+            Err(error) if error.is_unknown_trust() => {
+                self.check_unknown_authority(&token)?;
+                self.doubts.push(format!(
+                    "the time-stamp's authority is not in the configuration: {error}"
+                ));
+                Ok(Stamp {
+                    time: token.gen_time(),
+                    authority: None,
+                    algorithm,
+                })
+            }
+            Err(error) => Err(invalid(error.code(), explain(&error))),
+        }
+    }
+
+    /// What the token itself says must hold together all the same.
+    fn check_unknown_authority(&self, token: &TimestampToken) -> Result<(), Refusal> {
+        match token.verify_signer(token.certificates()) {
+            Err(error) if !error.is_unknown_trust() => Err(invalid(error.code(), explain(&error))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes that the token must be over. A batch is assumed whenever there is a result.
+    fn stamped<'s>(&'s self, signature: &'s Signature<'_>) -> Result<&'s [u8], Refusal> {
+        let Some(result) = self.container.entry("ts-hashchainresult.xml") else {
+            return Ok(&signature.value);
+        };
+        let chain = self
+            .container
+            .entry("ts-hashchain.xml")
+            .map_or(&[][..], |chain| chain);
+        let inputs = |name: &str| self.input(name);
+        let required = [names::SIGNATURES.to_owned()];
+        hash_chain::verify(result, names::STAMP_CHAIN, chain, &inputs, &required).map_err(
+            |error| {
+                invalid(
+                    "malformed_signature",
+                    format!("the time-stamp's hash chain: {}", explain(&error)),
+                )
+            },
+        )?;
+        Ok(result)
+    }
+}
