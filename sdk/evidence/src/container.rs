@@ -4,7 +4,7 @@ mod read;
 mod write;
 
 pub use crate::zip_file::ReadError;
-pub use read::{Container, ContainerLimits};
+pub use read::{Container, ContainerLimits, Peculiarity};
 pub use write::{ContainerParts, WriteError, write_container, write_container_to};
 
 /// Which message of an exchange.

@@ -1,11 +1,14 @@
 //! ZIP files, the strict part of them: what every reader sees alike.
 //!
 //! A ZIP file can be read front to back, as X-Road reads containers, or by its directory, as it reads archives, and a crafted one
-//! shows different entries to each. Such a file is refused: entries must lie one behind the other without gap or overlap from the
-//! first byte to the directory, both headers of each must agree, each name comes once, and the end is at the end.
+//! shows different entries to each. [`ZipFile`] refuses such a file: entries must lie one behind the other without gap or overlap
+//! from the first byte to the directory, both headers of each must agree, each name comes once, and the end is at the end.
+//! [`stream`] and [`directory`] are the two readings of files that are not so.
 
+pub(crate) mod directory;
 mod end;
 mod headers;
+pub(crate) mod stream;
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use std::{
@@ -14,12 +17,18 @@ use std::{
 };
 
 /// Why a file is no container or archive, or an entry cannot be unpacked.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
     /// Two readers would see two files.
     #[error("the file is ambiguous: {0}")]
     Ambiguous(&'static str),
+    /// Two readers would see two files: what counts is this in one, and something else in the other.
+    #[error("readers front to back and readers by directory see different contents of {name}")]
+    Contradiction {
+        /// The entry.
+        name: String,
+    },
     /// An entry's bytes are not what its header says.
     #[error("entry {name} is damaged")]
     Damaged {
@@ -47,22 +56,25 @@ pub enum ReadError {
         /// The name.
         name: String,
     },
-    /// A name that, unpacked by a careless program, would lead out of its folder or elsewhere; or a link.
-    #[error("an entry is dangerous to unpack: {0}")]
-    Unsafe(&'static str),
+    /// A name that, unpacked by a careless program, would lead out of its folder; or a link.
+    #[error("{name} is dangerous to unpack")]
+    Unsafe {
+        /// The entry.
+        name: String,
+    },
 }
 
 impl ReadError {
     /// X-Road's code where it has one, else ours.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Ambiguous(_) => "container_ambiguous",
+            Self::Ambiguous(_) | Self::Contradiction { .. } => "container_ambiguous",
             Self::Damaged { .. } | Self::Method { .. } => "container_damaged",
             Self::Io(_) => "container_unreadable",
             Self::Limit(_) => "container_too_large",
             Self::NotZip => "asic_mime_type_not_found",
             Self::Twice { .. } => "container_entry_twice",
-            Self::Unsafe(_) => "container_unsafe",
+            Self::Unsafe { .. } => "container_unsafe",
         }
     }
 }
@@ -82,8 +94,12 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     /// Unpacked, in bytes.
     pub(crate) size: u64,
+    /// Where its header begins.
+    pub(crate) offset: u64,
+    pub(crate) packed: u64,
+    /// A link or a device, by its attributes.
+    pub(crate) is_special: bool,
     start: u64,
-    packed: u64,
     crc: u32,
     is_deflated: bool,
 }
@@ -120,6 +136,8 @@ impl<R: Read + Seek> ZipFile<R> {
                 entries.push(Entry {
                     name: record.name,
                     size: record.size,
+                    offset: record.offset,
+                    is_special: record.is_special,
                     start: place.start,
                     packed: record.packed,
                     crc: record.crc,
@@ -129,6 +147,20 @@ impl<R: Read + Seek> ZipFile<R> {
         }
         check_layout(places, end.directory)?;
         Ok(Self { source, entries })
+    }
+
+    /// Refuses entries that are dangerous to unpack.
+    pub(crate) fn check_safe(&self) -> Result<(), ReadError> {
+        match self
+            .entries
+            .iter()
+            .find(|entry| entry.is_special || is_unsafe(&entry.name))
+        {
+            Some(entry) => Err(ReadError::Unsafe {
+                name: entry.name.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The entries, in the order of the directory.
@@ -166,6 +198,16 @@ impl<R: Read + Seek> ZipFile<R> {
                 name: entry.name.clone(),
             })
     }
+}
+
+/// Whether a name, unpacked by a careless program, would lead out of its folder or to another system's device.
+pub(crate) fn is_unsafe(name: &str) -> bool {
+    let inside = name.strip_suffix('/').unwrap_or(name);
+    name.chars()
+        .any(|c| c.is_control() || matches!(c, '\\' | ':'))
+        || inside
+            .split('/')
+            .any(|part| matches!(part, "" | "." | ".."))
 }
 
 /// Inflates exactly all of `packed` to exactly `size` bytes: a stream that ends early would let a stream reader see entries in the rest.

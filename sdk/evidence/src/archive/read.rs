@@ -294,6 +294,7 @@ impl<R: Read + Seek> Archive<R> {
     pub fn open(source: R, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
         let mut zip = ZipFile::open(source, limits.containers.saturating_add(MAX_OTHERS))
             .map_err(ArchiveError::Zip)?;
+        zip.check_safe().map_err(ArchiveError::Zip)?;
         let number = zip
             .entries()
             .iter()
@@ -464,6 +465,7 @@ impl<R: Read + Seek> Bundle<R> {
     pub fn open(source: R, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
         let zip = ZipFile::open(source, limits.containers.saturating_add(MAX_OTHERS))
             .map_err(ArchiveError::Zip)?;
+        zip.check_safe().map_err(ArchiveError::Zip)?;
         Ok(Self {
             zip,
             limits: *limits,

@@ -12,6 +12,8 @@ pub(super) struct Central {
     pub(super) packed: u64,
     pub(super) crc: u32,
     pub(super) is_deflated: bool,
+    /// A link or a device, by its attributes.
+    pub(super) is_special: bool,
     flags: u16,
     method: u16,
 }
@@ -55,7 +57,12 @@ fn central(fields: &mut Fields<'_>) -> Result<Central, ReadError> {
         return Err(ReadError::Ambiguous("several disks"));
     }
     let name = name(raw.name, raw.flags)?;
-    check_kind(&raw, &name, size)?;
+    // an empty stream is two bytes; more could hide entries from readers by directory
+    if name.ends_with('/') && (size != 0 || raw.packed > 2) {
+        return Err(ReadError::Ambiguous("a folder with content"));
+    }
+    let is_unix = raw.made_by >> 8 == UNIX;
+    let kind = (raw.attributes >> 16) & FILE_KIND;
     let is_usual = raw.flags & UNUSUAL_FLAGS == 0 && matches!(raw.method, STORED | DEFLATED);
     if !is_usual {
         return Err(ReadError::Method { name });
@@ -70,27 +77,28 @@ fn central(fields: &mut Fields<'_>) -> Result<Central, ReadError> {
         packed,
         crc: raw.crc,
         is_deflated: raw.method == DEFLATED,
+        is_special: is_unix && !matches!(kind, 0 | REGULAR | FOLDER),
         flags: raw.flags,
         method: raw.method,
     })
 }
 
-struct RawCentral<'a> {
+pub(super) struct RawCentral<'a> {
     made_by: u16,
-    flags: u16,
-    method: u16,
-    crc: u32,
-    packed: u32,
-    size: u32,
+    pub(super) flags: u16,
+    pub(super) method: u16,
+    pub(super) crc: u32,
+    pub(super) packed: u32,
+    pub(super) size: u32,
     disk: u16,
     attributes: u32,
-    offset: u32,
-    name: &'a [u8],
-    extra: &'a [u8],
+    pub(super) offset: u32,
+    pub(super) name: &'a [u8],
+    pub(super) extra: &'a [u8],
 }
 
 impl<'a> RawCentral<'a> {
-    fn read(fields: &mut Fields<'a>) -> Option<Self> {
+    pub(super) fn read(fields: &mut Fields<'a>) -> Option<Self> {
         if fields.bytes(4)? != CENTRAL_MARK {
             return None;
         }
@@ -126,7 +134,7 @@ impl<'a> RawCentral<'a> {
     }
 }
 
-/// Names are UTF-8 for everybody, and lead nowhere else.
+/// Names are UTF-8 for everybody.
 fn name(bytes: &[u8], flags: u16) -> Result<String, ReadError> {
     if bytes.len() > MAX_NAME {
         return Err(ReadError::Limit("a name"));
@@ -141,36 +149,7 @@ fn name(bytes: &[u8], flags: u16) -> Result<String, ReadError> {
     if name.is_empty() {
         return Err(ReadError::Ambiguous("an entry without a name"));
     }
-    if name
-        .chars()
-        .any(|c| c.is_control() || c == '\\' || c == ':')
-    {
-        return Err(ReadError::Unsafe(
-            "a name with characters of other systems' paths",
-        ));
-    }
-    let inside = name.strip_suffix('/').unwrap_or(name);
-    if inside
-        .split('/')
-        .any(|part| matches!(part, "" | "." | ".."))
-    {
-        return Err(ReadError::Unsafe("a name that leads elsewhere"));
-    }
     Ok(name.to_owned())
-}
-
-/// Files, and folders without content.
-fn check_kind(raw: &RawCentral<'_>, name: &str, size: u64) -> Result<(), ReadError> {
-    let is_unix = raw.made_by >> 8 == UNIX;
-    let kind = (raw.attributes >> 16) & FILE_KIND;
-    if is_unix && !matches!(kind, 0 | REGULAR | FOLDER) {
-        return Err(ReadError::Unsafe("a link or a device"));
-    }
-    // an empty stream is two bytes; more could hide entries from readers by directory
-    if name.ends_with('/') && (size != 0 || raw.packed > 2) {
-        return Err(ReadError::Ambiguous("a folder with content"));
-    }
-    Ok(())
 }
 
 /// Follows a record of the directory to the entry itself, which must say the same of itself and end before `directory`.
@@ -330,18 +309,18 @@ fn wide_sizes(extra: &[u8]) -> Result<Option<&[u8]>, ReadError> {
 
 /// Least bytes of a record in the directory.
 pub(super) const CENTRAL_BYTES: u64 = 46;
-const LOCAL_BYTES: u64 = 30;
+pub(super) const LOCAL_BYTES: u64 = 30;
 const CENTRAL_MARK: &[u8] = b"PK\x01\x02";
-const LOCAL_MARK: &[u8] = b"PK\x03\x04";
-const DESCRIPTOR_MARK: &[u8] = b"PK\x07\x08";
+pub(super) const LOCAL_MARK: &[u8] = b"PK\x03\x04";
+pub(super) const DESCRIPTOR_MARK: &[u8] = b"PK\x07\x08";
 const MAX_DESCRIPTOR: usize = 24;
-const STORED: u16 = 0;
-const DEFLATED: u16 = 8;
-const DESCRIPTOR_FLAG: u16 = 1 << 3;
+pub(super) const STORED: u16 = 0;
+pub(super) const DEFLATED: u16 = 8;
+pub(super) const DESCRIPTOR_FLAG: u16 = 1 << 3;
 const UTF8_FLAG: u16 = 1 << 11;
 /// Encrypted, patched, strongly encrypted, masked.
 const UNUSUAL_FLAGS: u16 = 1 | 1 << 5 | 1 << 6 | 1 << 13;
-const WIDE_FIELD: u16 = 0x0001;
+pub(super) const WIDE_FIELD: u16 = 0x0001;
 /// Info-ZIP's Unicode path, by which some readers go.
 const NAME_FIELD: u16 = 0x7075;
 const UNIX: u16 = 3;
