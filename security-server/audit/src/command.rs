@@ -1,5 +1,7 @@
 //! The commands, one file each: its options, and what it does with them.
 
+mod explain;
+mod extract;
 mod options;
 mod verify;
 
@@ -9,6 +11,14 @@ use std::process::ExitCode;
 /// What `jibek-audit` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Explain containers in sentences for people who know no cryptography: who asked what of whom, what is proved, what is not.
+    ///
+    /// The exit status is that of verify.
+    Explain(explain::Explain),
+    /// Take the parts of a container out of it: message, attachments, signature, certificates, status responses, time-stamp.
+    ///
+    /// The files get names of our making, and nothing is overwritten. The exit status is that of verify.
+    Extract(extract::Extract),
     /// Judge containers: one line a file.
     ///
     /// Exit status 0: all valid by X-Road's rules; 1: something is invalid; 2: something could not be judged. 1 outweighs 2.
@@ -19,6 +29,8 @@ impl Command {
     /// Does it, and says with which status to leave.
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Explain(explain) => explain.run(),
+            Self::Extract(extract) => extract.run(),
             Self::Verify(verify) => verify.run(),
         }
     }

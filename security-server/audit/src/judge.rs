@@ -78,7 +78,7 @@ pub fn summary(standings: impl IntoIterator<Item = Standing>) -> Standing {
 
 /// Judges one container file by the configuration `trust`. A file that cannot be read cannot be judged.
 pub fn judge_file(file: &Path, trust: &dyn Trust) -> Judged {
-    let verdict = match read(file) {
+    let verdict = match read_file(file) {
         Err(reason) => Verdict {
             outcome: Outcome::CannotJudge { reason },
             findings: Vec::new(),
@@ -103,7 +103,11 @@ pub fn judge_file(file: &Path, trust: &dyn Trust) -> Judged {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+/// Reads a whole file of at most 2 GiB.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>, String> {
     let refuse = |error: std::io::Error| format!("the file cannot be read: {error}");
     let open = File::open(file).map_err(refuse)?;
     let mut bytes = Vec::new();

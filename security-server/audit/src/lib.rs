@@ -10,7 +10,10 @@
 )]
 
 mod configuration;
+pub mod explain;
+pub mod extract;
 mod judge;
+pub mod speech;
 mod words;
 
 pub use configuration::{ConfigurationError, fetch_configuration, read_configuration};
