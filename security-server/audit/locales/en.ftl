@@ -168,7 +168,15 @@ finding-entry_unknown = The file holds an entry that was signed by nobody and do
 finding-ocsp_from_future = The response about the certificate's status bears a later time than the time-stamp.
 finding-properties_uncovered = The signature does not cover its own data, such as the stated time of signing. They prove nothing.
 finding-signing_time_after_stamp = The signer states a later time of signing than the time-stamp certifies.
-finding-weak_algorithm = A digest algorithm was used (SHA-1) for which two documents with the same digest can be made today.
+finding-weak_algorithm = A digest algorithm so old (SHA-1), or a key so short, was used that it can be forged with today's means.
+finding-body_removed = The body of the message is not in the file. Of a log that keeps no bodies, the content cannot be proved.
+finding-content_unverified = The signature's document holds something that is neither signed nor part of the proof. It proves nothing.
+finding-loose_encoding = The signature or the certificate is not written as it should be, though it can be read. X-Road reads it, too.
+finding-manifest_differs = A list of contents in the file does not agree with what is in it. The verdict does not rest on that list.
+finding-signing_time_far_from_stamp = The signer states a time of signing long before the certified one.
+finding-zip_directory_differs = The file's own directory does not agree with its entries, so that two programs could see two different contents.
+finding-zip_link = An entry of the file is a link to another file. No security server writes such entries.
+finding-zip_unsafe_name = The name of an entry leads out of the directory into which the file would be unpacked. No security server writes such names; unpack the file with care.
 finding-detail = { $sentence } ({ $detail })
 
 ## On what this rests

@@ -455,14 +455,14 @@ fn no_path_of_a_container_is_followed() {
         ];
         program(&root, &arguments)
     };
-    // a path that leads out makes it no container at all
-    for outside in ["../outside", "/tmp/jibek-outside", "a/../../outside"] {
-        let (status, out, error) = extract(&[outside]);
-        assert_eq!((status, out.as_str()), (2, ""), "{outside}");
-        assert!(error.contains("no parts that could be read"), "{error}");
-        assert!(!to.exists());
-    }
-    let hostile = ["a/b/outside", "-rf", "signer.pem", "SHA512SUMS"];
+    let hostile = [
+        "../outside",
+        "/tmp/jibek-outside",
+        "a/../../outside",
+        "-rf",
+        "signer.pem",
+        "SHA512SUMS",
+    ];
     let (status, out, error) = extract(&[&hostile[..], &["attachment1"]].concat());
     assert_eq!((status, error.as_str()), (0, ""), "{out}");
     let mut inside: Vec<String> = std::fs::read_dir(&to)
@@ -479,7 +479,7 @@ fn no_path_of_a_container_is_followed() {
     assert_eq!(others.count(), hostile.len());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     for line in [
-        "other-1.bin, 7 bytes (in the file: -rf): signed by nobody",
+        "(in the file: ../outside): signed by nobody",
         "attachment-1.bin, 7 bytes (in the file: attachment1): signed by nobody",
     ] {
         assert!(out.contains(line), "{out}");
