@@ -304,6 +304,38 @@ pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     der
 }
 
+/// How many bytes the first value of `bytes` has, tag and length included; `None` when its length is indefinite, malformed or
+/// beyond the end.
+pub fn first_length(bytes: &[u8]) -> Option<usize> {
+    let (header, content) = match *bytes.get(1)? {
+        short @ 0..=0x7f => (2, usize::from(short)),
+        long => {
+            let count = usize::from(long & 0x7f);
+            let length = bytes.get(2..count.checked_add(2)?)?;
+            if !(1..=4).contains(&count) {
+                return None;
+            }
+            let value = length
+                .iter()
+                .fold(0_usize, |value, byte| value << 8 | usize::from(*byte));
+            (count.checked_add(2)?, value)
+        }
+    };
+    let total = content.checked_add(header)?;
+    (bytes.first()? & 0x1f != 0x1f && total <= bytes.len()).then_some(total)
+}
+
+/// The dotted form of an object identifier that `x509-parser` read. One that is longer than any real one stays hex: turning its
+/// numbers into decimals would take long.
+pub(crate) fn dotted_oid(oid: &x509_parser::asn1_rs::Oid<'_>) -> String {
+    if oid.as_bytes().len() > LONGEST_OID {
+        return format!("#{}", crate::digest::hex(oid.as_bytes()));
+    }
+    oid.to_id_string()
+}
+
+const LONGEST_OID: usize = 64;
+
 /// The ASN.1 NULL, as parameters of an algorithm.
 pub fn null() -> Any {
     Any::new(vec![5, 0])

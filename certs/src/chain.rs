@@ -5,18 +5,23 @@
 //! webpki's because what is judged is already read ([`Certificate`]), because CA certificates are leaves here too (their OCSP
 //! responses travel), and because members' certificates with RSA-1024, SHA-1 or version 1 stand in old evidence.
 
+mod names;
+
 use ::time::OffsetDateTime;
 
 use crate::{
-    parse::Certificate,
+    parse::{Certificate, Defect},
     signer::{SignatureError, Weakness},
 };
+use names::Breach;
+pub(crate) use names::{AltName, Constraints};
 
 /// How much work a search may cost. Hostile intermediates with equal names could otherwise make it exponential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Budget {
-    /// Signatures that may be verified.
+    /// Signatures that may be verified with the keys of intermediates; each may cost one more for every CA configured under one
+    /// name.
     pub signatures: u32,
     /// Certificates a path may have, the leaf included, the anchor not.
     pub length: usize,
@@ -139,9 +144,39 @@ pub enum ChainError {
         /// Whose certificate.
         subject: String,
     },
+    /// A certificate that Java would not even read.
+    #[error("certificate {subject} is malformed: {defect}")]
+    Malformed {
+        /// Whose certificate.
+        subject: String,
+        /// What is wrong.
+        defect: Defect,
+    },
+    /// An authority above may not name the subject so.
+    #[error("certificate {subject} has a name that {authority} may not give")]
+    NameConstraint {
+        /// Whose certificate.
+        subject: String,
+        /// Whose constraints.
+        authority: String,
+    },
+    /// A name constraint, or a name that it constrains, is of a kind that is not known here.
+    #[error("the name constraints of {authority} cannot be judged for certificate {subject}")]
+    NameConstraintKind {
+        /// Whose certificate.
+        subject: String,
+        /// Whose constraints.
+        authority: String,
+    },
     /// The search cost more than it may.
     #[error("the search for a path exceeded its budget")]
     Budget,
+    /// The search went down as far as it may.
+    #[error("no path of at most {limit} certificates was found")]
+    Depth {
+        /// Certificates a path may have.
+        limit: usize,
+    },
 }
 
 /// Looks for a path from `leaf` over `intermediates` to one of `anchors`, valid at `now`. The anchors' own validity and extensions
@@ -194,13 +229,10 @@ impl Search<'_> {
             .iter()
             .filter(|anchor| anchor.subject().matches(last.issuer()))
         {
-            match self.verify_signed(&last, anchor) {
+            match signed(&last, anchor) {
                 Ok(()) => return Ok(anchor.clone()),
                 Err(error) => keep_nearest(&mut best, error)?,
             }
-        }
-        if path.len() >= self.length {
-            return Err(best);
         }
         for issuer in self
             .intermediates
@@ -210,7 +242,12 @@ impl Search<'_> {
             if path.contains(issuer) || self.anchors.contains(issuer) {
                 continue;
             }
-            let attempt = check_issuer(issuer, path.len(), self.now)
+            if path.len() >= self.length {
+                let limit = self.length;
+                keep_nearest(&mut best, ChainError::Depth { limit })?;
+                break;
+            }
+            let attempt = check_issuer(issuer, path, self.now)
                 .and_then(|()| self.verify_signed(&last, issuer))
                 .and_then(|()| {
                     path.push(issuer.clone());
@@ -232,14 +269,18 @@ impl Search<'_> {
         issuer: &Certificate,
     ) -> Result<(), ChainError> {
         self.signatures = self.signatures.checked_sub(1).ok_or(ChainError::Budget)?;
-        certificate
-            .verify_signed_by(issuer)
-            .map_err(|source| ChainError::Signature {
-                subject: certificate.subject().rfc2253().to_owned(),
-                issuer: issuer.subject().rfc2253().to_owned(),
-                source,
-            })
+        signed(certificate, issuer)
     }
+}
+
+fn signed(certificate: &Certificate, issuer: &Certificate) -> Result<(), ChainError> {
+    certificate
+        .verify_signed_by(issuer)
+        .map_err(|source| ChainError::Signature {
+            subject: certificate.subject().rfc2253().to_owned(),
+            issuer: issuer.subject().rfc2253().to_owned(),
+            source,
+        })
 }
 
 fn check_certificate(certificate: &Certificate, now: OffsetDateTime) -> Result<(), ChainError> {
@@ -258,32 +299,62 @@ fn check_certificate(certificate: &Certificate, now: OffsetDateTime) -> Result<(
             now,
         });
     }
+    if let Some(defect) = certificate.defect() {
+        return Err(ChainError::Malformed {
+            subject: subject(),
+            defect,
+        });
+    }
     if certificate.has_unknown_critical_extension() {
         return Err(ChainError::CriticalExtension { subject: subject() });
     }
     Ok(())
 }
 
-/// Judges an intermediate that stands above a path of `below` certificates.
-fn check_issuer(issuer: &Certificate, below: usize, now: OffsetDateTime) -> Result<(), ChainError> {
+/// Judges an intermediate that is to stand above `path`.
+fn check_issuer(
+    issuer: &Certificate,
+    path: &[Certificate],
+    now: OffsetDateTime,
+) -> Result<(), ChainError> {
     check_certificate(issuer, now)?;
-    let subject = || issuer.subject().rfc2253().to_owned();
+    let authority = || issuer.subject().rfc2253().to_owned();
     if !issuer.is_ca() || !issuer.may_sign_certificates() {
-        return Err(ChainError::NotCa { subject: subject() });
+        return Err(ChainError::NotCa {
+            subject: authority(),
+        });
     }
-    // Name constraints would have to be applied to everything below; none are known in X-Road countries, so they are refused.
-    if issuer.has_name_constraints() {
-        return Err(ChainError::CriticalExtension { subject: subject() });
-    }
-    let found = u32::try_from(below.saturating_sub(1)).unwrap_or(u32::MAX);
-    match issuer.path_length() {
-        Some(allowed) if found > allowed => Err(ChainError::PathLength {
-            subject: subject(),
+    // Certificates that an authority gives itself, to change its key, do not count (RFC 5280 section 6.1.4).
+    let found = path.iter().skip(1).filter(|below| !below.is_self_issued());
+    let found = u32::try_from(found.count()).unwrap_or(u32::MAX);
+    if let Some(allowed) = issuer.path_length().filter(|allowed| found > *allowed) {
+        return Err(ChainError::PathLength {
+            subject: authority(),
             allowed,
             found,
-        }),
-        _ => Ok(()),
+        });
     }
+    let Some(constraints) = issuer.name_constraints() else {
+        return Ok(());
+    };
+    for (at, below) in path.iter().enumerate() {
+        if at > 0 && below.is_self_issued() {
+            continue;
+        }
+        let subject = || below.subject().rfc2253().to_owned();
+        constraints.check(below).map_err(|breach| match breach {
+            Breach::Name => ChainError::NameConstraint {
+                subject: subject(),
+                authority: authority(),
+            },
+            Breach::Kind => ChainError::NameConstraintKind {
+                subject: subject(),
+                authority: authority(),
+            },
+            Breach::Work => ChainError::Budget,
+        })?;
+    }
+    Ok(())
 }
 
 /// Keeps the error that came nearest to a path; an exhausted budget ends the search.
@@ -301,9 +372,11 @@ fn rank(error: &ChainError) -> u8 {
     match error {
         ChainError::UnknownIssuer { .. } => 0,
         ChainError::Signature { .. } => 1,
-        ChainError::NotCa { .. } => 2,
-        ChainError::CriticalExtension { .. } => 3,
-        ChainError::PathLength { .. } => 4,
+        ChainError::NotCa { .. } | ChainError::Depth { .. } => 2,
+        ChainError::CriticalExtension { .. } | ChainError::Malformed { .. } => 3,
+        ChainError::PathLength { .. }
+        | ChainError::NameConstraint { .. }
+        | ChainError::NameConstraintKind { .. } => 4,
         ChainError::NotYetValid { .. } | ChainError::Expired { .. } => 5,
         ChainError::Budget => 6,
     }

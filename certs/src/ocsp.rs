@@ -13,8 +13,8 @@ use rasn_ocsp::{OcspResponse as Outer, OcspResponseStatus};
 use crate::{
     asn1::{
         AlgorithmIdentifier, Any, BasicOcspResponse, CertId, CertStatus, OcspRequest,
-        OcspResponseData, OcspSingleRequest, OcspTbsRequest, ResponderId, dotted, from_asn1_time,
-        integer, null, oid,
+        OcspResponseData, OcspSingleRequest, OcspTbsRequest, ResponderId, dotted, first_length,
+        from_asn1_time, integer, null, oid,
     },
     digest::{DigestAlgorithm, digest},
     parse::{Certificate, Name},
@@ -96,7 +96,19 @@ enum Responder {
 }
 
 impl OcspResponse {
-    /// Reads an OCSPResponse.
+    /// Reads the OCSPResponse that `bytes` begin with, and says how many bytes follow it: X-Road takes no notice of those.
+    ///
+    /// # Errors
+    /// As [`OcspResponse::parse`].
+    pub fn parse_leading(bytes: &[u8]) -> Result<(Self, usize), OcspError> {
+        let length = first_length(bytes).ok_or_else(|| malformed(&"no DER"))?;
+        let (first, rest) = bytes
+            .split_at_checked(length)
+            .ok_or_else(|| malformed(&"no DER"))?;
+        Ok((Self::parse(Bytes::copy_from_slice(first))?, rest.len()))
+    }
+
+    /// Reads an OCSPResponse. Every certificate within must be readable, as X-Road wants it, although most are never looked at.
     ///
     /// # Errors
     /// [`OcspError::Malformed`], or [`OcspError::Refused`] when the responder answered with an error.
@@ -135,19 +147,20 @@ impl OcspResponse {
             }
             ResponderId::Key(key) => Responder::Key(key.to_vec()),
         };
-        // A certificate that cannot be read cannot be the responder's; the others may.
-        let embedded = basic
-            .certificates
-            .unwrap_or_default()
-            .into_iter()
-            .take(MOST_EMBEDDED);
+        let mut embedded = Vec::new();
+        for der in basic.certificates.unwrap_or_default() {
+            let certificate =
+                Certificate::from_der(der.into_bytes()).map_err(|error| malformed(&error))?;
+            if let Some(defect) = certificate.defect() {
+                return Err(malformed(&defect));
+            }
+            embedded.push(certificate);
+        }
         Ok(Self {
             tbs: basic.tbs.into_bytes(),
             algorithm: SignatureAlgorithm::from_identifier(&basic.signature_algorithm),
             signature: basic.signature.into_vec(),
-            embedded: embedded
-                .filter_map(|der| Certificate::from_der(der.into_bytes()).ok())
-                .collect(),
+            embedded,
             responder,
             cert_id: first.cert_id.into_bytes(),
             status,
@@ -183,7 +196,7 @@ impl OcspResponse {
         self.status
     }
 
-    /// The certificates that came with it, at most 8.
+    /// The certificates that came with it.
     pub fn embedded_certificates(&self) -> &[Certificate] {
         &self.embedded
     }
@@ -222,4 +235,3 @@ fn sha1_oid() -> crate::asn1::ObjectIdentifier {
 const BASIC: &str = "1.3.6.1.5.5.7.48.1.1";
 /// Real ones have 2 KB; with a chain of RSA-4096 certificates 10 KB.
 const LONGEST: usize = 64 * 1024;
-const MOST_EMBEDDED: usize = 8;

@@ -15,11 +15,14 @@ use bytes::Bytes;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{
+    asn1::tlv,
+    chain::{AltName, Constraints},
     digest::{Digest, DigestAlgorithm, digest},
     signer::{
         PublicKey, SignatureAlgorithm, SignatureError, Weakness, verify_spki, verify_spki_der,
     },
 };
+pub use fields::Defect;
 use fields::Inner;
 pub use name::Name;
 pub use request::CertificateRequest;
@@ -31,6 +34,14 @@ pub enum ParseError {
     /// Longer than any certificate that we read.
     #[error("{length} bytes are too long for a certificate, at most {limit} are read")]
     TooLong {
+        /// Length found, in bytes.
+        length: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The serial number has more bytes than any authority gives.
+    #[error("the serial number has {length} bytes, at most {limit} are read")]
+    SerialNumber {
         /// Length found, in bytes.
         length: usize,
         /// The limit, in bytes.
@@ -62,6 +73,14 @@ impl Certificate {
             )));
         }
         Ok(certificate)
+    }
+
+    /// Reads the certificate that `bytes` begin with, and says how many bytes follow it: Java takes no notice of those.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    pub fn from_der_leading(bytes: &[u8]) -> Result<(Self, usize), ParseError> {
+        Self::read(&Bytes::copy_from_slice(bytes))
     }
 
     /// Reads the first certificate of a PEM text. Text around the block does not matter; OpenSSL's `TRUSTED CERTIFICATE` is
@@ -211,9 +230,20 @@ impl Certificate {
         self.0.has_unknown_critical
     }
 
-    /// Whether it constrains the names below it.
-    pub fn has_name_constraints(&self) -> bool {
-        self.0.has_name_constraints
+    /// What is wrong with it although its structure could be read. Such a certificate may be compared by its bytes, and no path
+    /// leads over it.
+    pub fn defect(&self) -> Option<Defect> {
+        self.0.defect
+    }
+
+    /// What it constrains the names below it to.
+    pub(crate) fn name_constraints(&self) -> Option<&Constraints> {
+        self.0.name_constraints.as_ref()
+    }
+
+    /// Its subject's alternative names.
+    pub(crate) fn alt_names(&self) -> &[AltName] {
+        &self.0.alt_names
     }
 
     /// The OCSP responder that it names itself.
@@ -294,7 +324,7 @@ impl Certificate {
     /// # Errors
     /// [`SignatureError`].
     pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), SignatureError> {
-        if !self.0.algorithms_agree {
+        if self.0.defect == Some(Defect::Algorithms) {
             return Err(SignatureError::AlgorithmsDiffer);
         }
         let algorithm = self.0.algorithm.ok_or(SignatureError::Algorithm)?;
@@ -329,7 +359,19 @@ impl Certificate {
         }
         let (rest, parsed) = X509Certificate::from_der(input)
             .map_err(|error| ParseError::Malformed(error.to_string()))?;
+        let serial = parsed.tbs_certificate.raw_serial().len();
+        if serial > LONGEST_SERIAL {
+            return Err(ParseError::SerialNumber {
+                length: serial,
+                limit: LONGEST_SERIAL,
+            });
+        }
         let der = input.slice(..input.len().saturating_sub(rest.len()));
+        let tbs = &parsed.tbs_certificate;
+        let agree = parsed.signature_algorithm == tbs.signature;
+        if !is_one_spelling(&der, tbs.as_ref(), agree, &parsed.signature_value.data) {
+            return Err(ParseError::Malformed("the envelope is not DER".to_owned()));
+        }
         Ok((Self(Arc::new(Inner::new(der, &parsed)?)), rest.len()))
     }
 }
@@ -359,6 +401,34 @@ impl fmt::Debug for Certificate {
     }
 }
 
+/// Whether what stands around the signed part is spelled in the one way that DER allows: else the same certificate would have many
+/// hashes. When the two algorithms `agree`, their bytes must; when not, that is a [`Defect`].
+fn is_one_spelling(der: &[u8], tbs: &[u8], agree: bool, signature: &[u8]) -> bool {
+    let bits = tlv(0x03, &[&[0], signature].concat());
+    let header = match der.len() {
+        0..=0x81 => 2,
+        0x82..=0x102 => 3,
+        0x103..=0x1_0003 => 4,
+        _ => 5,
+    };
+    let Some((found, content)) = der.split_at_checked(header) else {
+        return false;
+    };
+    let between = content
+        .strip_prefix(tbs)
+        .and_then(|rest| rest.strip_suffix(bits.as_slice()));
+    let expected = tlv(0x30, content);
+    between.is_some_and(|algorithm| {
+        expected.starts_with(found)
+            && expected.len() == der.len()
+            && !algorithm.is_empty()
+            && (!agree
+                || tbs
+                    .windows(algorithm.len())
+                    .any(|window| window == algorithm))
+    })
+}
+
 fn fixed<const LENGTH: usize>(digest: &Digest) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     bytes
@@ -374,3 +444,5 @@ const AUTHENTICATION: u16 = 1 | 1 << 2 | 1 << 3;
 const KEY_CERT_SIGN: u16 = 1 << 5;
 /// Real ones have 1 to 3 KB.
 const LONGEST: usize = 64 * 1024;
+/// RFC 5280 allows 20.
+const LONGEST_SERIAL: usize = 128;

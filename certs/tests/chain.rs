@@ -9,7 +9,7 @@ use std::fs;
 
 use common::fixtures;
 use jibek_certs::{
-    Certificate, KeyKind, SignatureAlgorithm, SoftKey,
+    Certificate, Clock, KeyKind, SignatureAlgorithm, SoftKey, SystemClock,
     chain::{Budget, ChainError, verify_chain},
     signer::distinguished_name,
 };
@@ -157,6 +157,63 @@ fn a_thicket_of_namesakes_costs_no_more_than_the_budget() {
         &Budget::default(),
     );
     assert!(matches!(refused, Err(ChainError::Budget)));
+}
+
+/// A thousand candidates of the issuer's name, none of them the issuer: as configured authorities each is tried once, as
+/// certificates that came along the search ends at its budget.
+#[test]
+fn a_thousand_namesakes_cost_little() {
+    let keys: Vec<SoftKey> = (0..4)
+        .map(|_| SoftKey::generate(KeyKind::EcP256).unwrap())
+        .collect();
+    let root = authority("root", None, None);
+    let namesakes: Vec<Certificate> = (0..1000_u64)
+        .map(|serial| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = distinguished_name(&[("CN", "same")]).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.serial_number = Some(serial.into());
+            let issuer = Issuer::from_params(&root.params, root.key.for_rcgen());
+            let key = &keys[usize::try_from(serial % 4).unwrap()];
+            let signed = params.signed_by(&key.for_rcgen(), &issuer).unwrap();
+            Certificate::from_der(signed.der().to_vec()).unwrap()
+        })
+        .collect();
+    let same = authority("same", None, Some(&root));
+    let leaf = authority("leaf", None, Some(&same)).certificate;
+    let begin = SystemClock.now();
+    let anchors = std::slice::from_ref(&root.certificate);
+    let verify = |along: &[Certificate], anchors: &[Certificate]| {
+        verify_chain(&leaf, along, anchors, NOW, &Budget::default())
+    };
+    assert_eq!(verify(&namesakes, anchors).unwrap_err(), ChainError::Budget);
+    assert!(matches!(
+        verify(&[], &namesakes),
+        Err(ChainError::Signature { .. })
+    ));
+    // The right one is found wherever it stands among configured ones.
+    let mut anchors = namesakes;
+    anchors.push(same.certificate.clone());
+    assert_eq!(verify(&[], &anchors).unwrap().anchor(), &same.certificate);
+    assert!(SystemClock.now() - begin < time::Duration::seconds(10));
+}
+
+#[test]
+fn a_chain_beyond_the_depth_is_refused_as_such() {
+    let root = authority("root", None, None);
+    let mut chain = vec![authority("ca 0", None, Some(&root))];
+    for number in 1..9 {
+        let next = authority(&format!("ca {number}"), None, chain.last());
+        chain.push(next);
+    }
+    let along: Vec<Certificate> = chain.iter().map(|ca| ca.certificate.clone()).collect();
+    let anchors = [root.certificate];
+    let verify = |leaf: &Certificate| {
+        verify_chain(leaf, &along, &anchors, NOW, &Budget::default())
+            .map(|chain| chain.certificates().len())
+    };
+    assert_eq!(verify(&along[7]), Ok(8));
+    assert_eq!(verify(&along[8]), Err(ChainError::Depth { limit: 8 }));
 }
 
 #[test]

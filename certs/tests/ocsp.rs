@@ -462,6 +462,63 @@ fn only_the_authorised_may_answer() {
     ));
 }
 
+/// What is accepted as X-Road accepts it and should be told: an answer from the future, and how far.
+#[test]
+fn an_answer_from_the_future_is_told() {
+    let world = World::new();
+    let ahead = |shape: &Shape<'_>| {
+        let ca = ApprovedCa::new(world.ca.certificate.clone(), true, "profile");
+        let responses = [OcspResponse::parse(shape.der()).unwrap()];
+        let leaf = &world.leaf.certificate;
+        verify_with_ocsp(
+            leaf,
+            &[],
+            &Authorities::new(vec![ca]),
+            &responses,
+            NOW,
+            hour(),
+        )
+        .unwrap()
+        .ocsp_ahead()
+    };
+    let at = |this_update| Shape {
+        this_update,
+        next_update: None,
+        ..world.shape()
+    };
+    assert_eq!(ahead(&at(NOW)), None);
+    assert_eq!(ahead(&at(NOW - MINUTE)), None);
+    assert_eq!(ahead(&at(NOW + MINUTE)), Some(Duration::from_secs(60)));
+}
+
+/// Certificates that came along count only when needed, but each must be readable: X-Road reads them all.
+#[test]
+fn a_certificate_within_that_cannot_be_read_refuses_the_answer() {
+    let world = World::new();
+    let der = world.shape().der();
+    let embedded = world.responder.certificate.der();
+    let at = der
+        .windows(embedded.len())
+        .position(|window| window == embedded.as_ref())
+        .unwrap();
+    OcspResponse::parse(der.clone()).unwrap();
+    let mut damaged = der.clone();
+    damaged[at + 4] = 0x31; // the signed part is no SEQUENCE any more
+    assert!(matches!(
+        OcspResponse::parse(damaged),
+        Err(OcspError::Malformed(_))
+    ));
+    // Bytes behind the end: refused, or counted for who asks.
+    let mut longer = der.clone();
+    longer.extend([0; 3]);
+    assert!(matches!(
+        OcspResponse::parse(longer.clone()),
+        Err(OcspError::Malformed(_))
+    ));
+    let (response, trailing) = OcspResponse::parse_leading(&longer).unwrap();
+    assert_eq!((response.der().as_ref(), trailing), (der.as_slice(), 3));
+}
+
 /// An issuer of the same name with another key changes the CertID, so its answer is about another certificate.
 #[test]
 fn an_answer_for_a_namesake_s_certificate_does_not_count() {

@@ -12,7 +12,8 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use jibek_certs::{Clock, KeyKind, SystemClock};
-use jibek_dev_pki::{DevPki, Fault, Faults, Subject, serve};
+use jibek_dev_pki::{DevPki, Fault, Faults, Subject, Usage, Validity, serve};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -53,6 +54,12 @@ enum Command {
         /// The subject, as C=FI,O=Org,serialNumber=DEV/ss1/COM,CN=1111; the request's when absent.
         #[arg(long)]
         subject: Option<Subject>,
+        /// From when it is valid, as 2026-11-23T05:00:00Z; an hour ago when absent.
+        #[arg(long, value_parser = moment)]
+        not_before: Option<OffsetDateTime>,
+        /// Until when it is valid; two years from now when absent.
+        #[arg(long, value_parser = moment)]
+        not_after: Option<OffsetDateTime>,
     },
     /// Revokes a certificate; a running responder says so at once.
     Revoke {
@@ -104,15 +111,23 @@ async fn main() -> Result<()> {
             csr,
             out,
             subject,
+            not_before,
+            not_after,
         } => {
             let pki = open(&dir)?;
             let request =
                 fs::read(&csr).with_context(|| format!("cannot read {}", csr.display()))?;
             let attributes = subject.as_ref().map(Subject::attributes);
-            let certificate = match usage {
-                For::Auth => pki.issue_auth(&request, attributes.as_deref(), now)?,
-                For::Sign => pki.issue_sign(&request, attributes.as_deref(), now)?,
+            let usual = Validity::from_now(now);
+            let validity = Validity {
+                not_before: not_before.unwrap_or(usual.not_before),
+                not_after: not_after.unwrap_or(usual.not_after),
             };
+            let usage = match usage {
+                For::Auth => Usage::Authentication,
+                For::Sign => Usage::Signing,
+            };
+            let certificate = pki.issue(usage, &request, attributes.as_deref(), validity)?;
             let written = OpenOptions::new().write(true).create_new(true).open(&out);
             written
                 .and_then(|mut file| file.write_all(certificate.to_pem().as_bytes()))
@@ -148,6 +163,10 @@ async fn main() -> Result<()> {
                 .context("cannot serve")
         }
     }
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).with_context(|| format!("{text:?} is no time"))
 }
 
 fn key_kind(name: &str) -> Result<KeyKind> {

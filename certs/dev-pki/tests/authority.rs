@@ -106,6 +106,32 @@ fn the_program_makes_issues_and_revokes() {
         "CN=1111,2.5.4.5=#130b4445562f7373312f434f4d,O=Org,C=FI"
     );
     assert!(certificate.is_signing());
+    let dates = [
+        "--not-before",
+        "2020-01-01T00:00:00Z",
+        "--not-after",
+        "2021-01-01T00:00:00Z",
+    ];
+    let mut old_issue = issue;
+    let old_path = path("old.pem");
+    old_issue[7] = &old_path;
+    let old = run(&[&old_issue[..], &dates].concat());
+    assert!(old.status.success(), "{}", text(&old));
+    let old = Certificate::from_pem(&fs::read(&old_path).unwrap()).unwrap();
+    assert_eq!(
+        old.not_after(),
+        time::macros::datetime!(2021-01-01 0:00 UTC)
+    );
+    assert_eq!(
+        old.not_before(),
+        time::macros::datetime!(2020-01-01 0:00 UTC)
+    );
+    let wrong = run(&[&old_issue[..], &["--not-after", "yesterday"]].concat());
+    assert!(
+        !wrong.status.success() && text(&wrong).contains("is no time"),
+        "{}",
+        text(&wrong)
+    );
     let again = run(&issue);
     assert!(
         !again.status.success() && text(&again).contains("cannot write"),
@@ -113,6 +139,13 @@ fn the_program_makes_issues_and_revokes() {
         text(&again)
     );
     assert!(run(&["revoke", &path("pki"), "100"]).status.success());
+    for kind in ["p384", "p521", "rsa3072"] {
+        let made = run(&["init", &path(kind), "--key", kind]);
+        assert!(made.status.success(), "{}", text(&made));
+        let pki = DevPki::open(Path::new(&path(kind))).unwrap();
+        pki.issuing_ca().verify_signed_by(pki.root_ca()).unwrap();
+    }
+    assert!(!run(&["init", &path("x"), "--key", "p192"]).status.success());
     let pki = DevPki::open(Path::new(&path("pki"))).unwrap();
     let answer = pki.answer_ocsp(
         &request_der(&certificate, pki.issuing_ca()),

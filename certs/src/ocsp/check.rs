@@ -285,7 +285,7 @@ fn rank(error: &CertError) -> u8 {
     }
 }
 
-/// CAs of one name that are tried.
-const MOST_NAMESAKES: usize = 8;
+/// CAs of one name that are tried: more than any authority's key has been changed.
+const MOST_NAMESAKES: usize = 64;
 /// Responses about one certificate that are tried.
 const MOST_RESPONSES: usize = 4;

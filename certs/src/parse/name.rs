@@ -6,7 +6,10 @@ use bytes::Bytes;
 use x509_parser::{asn1_rs::Any, prelude::FromDer, x509::X509Name};
 
 use super::ParseError;
-use crate::{asn1::tlv, digest::hex};
+use crate::{
+    asn1::{dotted_oid, tlv},
+    digest::hex,
+};
 
 /// A distinguished name. Equality is that of the bytes; [`Name::matches`] compares as name chaining does.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -18,7 +21,7 @@ pub struct Name {
 }
 
 impl Name {
-    pub(super) fn new(certificate: &Bytes, parsed: &X509Name<'_>) -> Self {
+    pub(crate) fn new(certificate: &Bytes, parsed: &X509Name<'_>) -> Self {
         let mut attributes = Vec::new();
         let mut shown = Vec::new();
         let mut canonical = String::new();
@@ -26,7 +29,7 @@ impl Name {
             let mut values: Vec<String> = Vec::new();
             let mut folded: Vec<String> = Vec::new();
             for attribute in rdn.iter() {
-                let oid = attribute.attr_type().to_id_string();
+                let oid = dotted_oid(attribute.attr_type());
                 let value = attribute.attr_value();
                 let text = decode(value);
                 values.push(rfc2253_attribute(&oid, value));

@@ -8,7 +8,10 @@ use super::{
     algorithm::{RSASSA_PSS, bound_digest},
     ecdsa::{ecdsa_raw_to_der, fit_digest},
 };
-use crate::digest::{Digest, DigestAlgorithm, digest};
+use crate::{
+    asn1::dotted_oid,
+    digest::{Digest, DigestAlgorithm, digest},
+};
 
 /// What kind of public key a certificate holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +50,7 @@ impl PublicKey {
     }
 
     pub(crate) fn of_parsed(spki: &SubjectPublicKeyInfo<'_>) -> Self {
-        match spki.algorithm.algorithm.to_id_string().as_str() {
+        match dotted_oid(&spki.algorithm.algorithm).as_str() {
             RSA_ENCRYPTION | RSASSA_PSS => match rsa_bits(&spki.subject_public_key.data) {
                 Some(bits) => Self::Rsa { bits },
                 None => Self::Unknown,
@@ -55,7 +58,7 @@ impl PublicKey {
             EC_PUBLIC_KEY => {
                 let curve = spki.algorithm.parameters.as_ref();
                 let curve = curve.and_then(|curve| curve.as_oid().ok());
-                match curve.map(|curve| curve.to_id_string()).as_deref() {
+                match curve.map(|curve| dotted_oid(&curve)).as_deref() {
                     Some(P256) => Self::EcP256,
                     Some(P384) => Self::EcP384,
                     Some(P521) => Self::EcP521,
@@ -112,7 +115,7 @@ fn verify_rsa(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureError> {
-    match spki.algorithm.algorithm.to_id_string().as_str() {
+    match dotted_oid(&spki.algorithm.algorithm).as_str() {
         RSA_ENCRYPTION => {}
         // A key that says PSS makes no other signatures, and those only with the digest that it may name.
         RSASSA_PSS => {
