@@ -13,9 +13,11 @@ mod configuration;
 pub mod explain;
 pub mod extract;
 mod judge;
+mod profiles;
 pub mod speech;
 mod words;
 
 pub use configuration::{ConfigurationError, fetch_configuration, read_configuration};
 pub use judge::{Judged, Standing, judge_file, summary};
+pub use profiles::{ProfilesError, read_profiles};
 pub use words::{as_json, as_line};

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
-use jibek_audit::{fetch_configuration, read_configuration};
+use jibek_audit::{fetch_configuration, read_configuration, read_profiles};
 use jibek_certs::time::{Clock, SystemClock};
 use jibek_conf::snapshot::Snapshot;
 use std::{io::Write, path::PathBuf};
@@ -16,6 +16,9 @@ pub(super) struct ConfigurationOptions {
     /// Configuration anchor whose sources give the configuration of today instead.
     #[arg(long, value_name = "FILE", conflicts_with = "conf")]
     anchor: Option<PathBuf>,
+    /// File that declares certificate profiles which X-Road does not bring along; a security server's own file will do.
+    #[arg(long, value_name = "FILE")]
+    profiles: Option<PathBuf>,
 }
 
 impl ConfigurationOptions {
@@ -30,6 +33,10 @@ impl ConfigurationOptions {
                     .context("cannot start")?;
                 runtime.block_on(fetch_configuration(anchor, SystemClock.now()))?
             }
+        };
+        let configuration = match &self.profiles {
+            None => configuration,
+            Some(path) => configuration.with_profiles(&read_profiles(path)?),
         };
         for warning in configuration.warnings() {
             writeln!(std::io::stderr(), "jibek-audit: {warning}").context("cannot write")?;
