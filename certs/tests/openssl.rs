@@ -435,7 +435,11 @@ fn extensions_mean_what_they_say() {
             &Budget::default(),
         );
         assert_eq!(path.is_ok(), accepted, "{extensions}: {path:?}");
-        let policies = extensions.contains("requireExplicitPolicy").then_some("-policy_check").unwrap_or_default();
+        let policies = if extensions.contains("requireExplicitPolicy") {
+            "-policy_check"
+        } else {
+            ""
+        };
         let theirs = shop.try_run(&format!("verify {policies} -CAfile root.pem -untrusted {above}.pem {below}.pem"));
         assert_eq!(theirs.status.success(), accepted, "{extensions}: {theirs:?}");
         tried += 1;
@@ -644,4 +648,108 @@ fn an_authority_that_changed_its_key() {
     let missing = [anchors[0].clone(), anchors[1].clone()];
     let refused = verify_chain(&leaves[2], &[], &missing, now(), &Budget::default());
     assert!(matches!(refused, Err(ChainError::Signature { .. })));
+}
+
+/// Tokens put together by `openssl cms`: shapes that are legal and rare, and shapes that are not.
+#[test]
+fn tokens_of_every_shape() {
+    let mut tried = 0;
+    let shop = Shop::new();
+    shop.ca("root", EC, "");
+    let purpose = "extendedKeyUsage=critical,timeStamping\nsubjectKeyIdentifier=hash";
+    let mut pins = Vec::new();
+    for (name, words) in [
+        ("ec", EC),
+        ("rsa", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048"),
+        ("other", EC),
+    ] {
+        shop.run(&format!("genpkey {words} -out {name}.key"));
+        pins.push(shop.issue("root", name, purpose, ""));
+    }
+    shop.write(
+        "ts.cnf",
+        "[tsa]\ndefault_tsa=one\n[one]\nserial=serial\nsigner_cert=ec.pem\nsigner_key=ec.key\nsigner_digest=sha256\n\
+         default_policy=1.2.3.4\ndigests=sha512\n",
+    );
+    shop.write("serial", "01\n");
+    let data = b"What existed.";
+    let request = TimestampRequest::new(&digest(DigestAlgorithm::Sha512, data), None);
+    shop.write("query", request.der());
+    shop.run("ts -reply -config ts.cnf -queryfile query -token_out -out token");
+    shop.run("cms -verify -noverify -binary -inform DER -in token -certfile ec.pem -out info");
+    let info = "-econtent_type 1.2.840.113549.1.9.16.1.4";
+    let make = |options: &str| {
+        shop.run(&format!(
+            "cms -sign -binary -outform DER -in info -out made {options}"
+        ));
+        shop.read("made")
+    };
+    let ec = "-signer ec.pem -inkey ec.key";
+    let rsa = "-signer rsa.pem -inkey rsa.key";
+    let pss = "-keyopt rsa_padding_mode:pss -keyopt rsa_pss_saltlen:digest";
+    for options in [
+        format!("-nodetach -cades {info} {ec}"),
+        format!("-nodetach -cades {info} {ec} -md sha512"),
+        format!("-nodetach -cades {info} {ec} -keyid"),
+        format!("-nodetach -cades {info} {ec} -nocerts"),
+        format!("-nodetach -cades {info} {ec} -stream"),
+        format!("-nodetach -cades {info} {rsa} -md sha384"),
+        format!("-nodetach -cades {info} {rsa} -md sha256 {pss}"),
+        format!("-nodetach -cades {info} {rsa} -md sha512 {pss}"),
+    ] {
+        let made = make(&options);
+        let stamp = TimestampToken::parse(&made).and_then(|token| token.verify(data, &pins[..2]));
+        assert!(stamp.is_ok(), "{options}: {stamp:?}");
+        let pinned = TimestampToken::parse(&made).and_then(|token| token.verify(data, &pins[2..]));
+        assert!(
+            matches!(pinned, Err(TspError::UnknownAuthority)),
+            "{options}: {pinned:?}"
+        );
+        tried += 2;
+    }
+    let reason = |options: &str| {
+        TimestampToken::parse(&make(options))
+            .and_then(|token| token.verify(data, &pins))
+            .map(|stamp| stamp.gen_time())
+            .unwrap_err()
+    };
+    let two = reason(&format!(
+        "-nodetach -cades {info} {ec} -signer other.pem -inkey other.key"
+    ));
+    assert_eq!(
+        two,
+        TspError::Malformed("not exactly one signer".to_owned())
+    );
+    let detached = reason(&format!("-cades {info} {ec}"));
+    assert_eq!(detached, TspError::Malformed("no TSTInfo".to_owned()));
+    let plain = reason(&format!("-nodetach -cades {ec}"));
+    assert_eq!(
+        plain,
+        TspError::Malformed("not signed data over a TSTInfo".to_owned())
+    );
+    for bare in ["", "-noattr"] {
+        let refused = reason(&format!("-nodetach {info} {ec} {bare}"));
+        assert_eq!(refused, TspError::NoSigningCertificate, "{bare}");
+    }
+    // A salt that is not the digest's is no algorithm that is known here.
+    let salt = reason(&format!(
+        "-nodetach -cades {info} {rsa} -md sha256 -keyopt rsa_padding_mode:pss -keyopt rsa_pss_saltlen:20"
+    ));
+    assert_eq!(salt, TspError::Attributes("unknown signature algorithm"));
+    tried += 6;
+    // Named by the pinned certificate, made by another key.
+    shop.run("req -new -config ca.cnf -key other.key -subj /O=Test/CN=ec -out forged.csr");
+    let serial = shop.try_run("x509 -serial -noout -in ec.pem").stdout;
+    let serial = String::from_utf8(serial).unwrap();
+    let serial = serial.trim().strip_prefix("serial=").unwrap().to_owned();
+    shop.run(&format!(
+        "x509 -req -in forged.csr -CA root.pem -CAkey root.key -set_serial 0x{serial} -days 10 -extfile ec.ext -extensions v3 \
+         -out forged.pem"
+    ));
+    let forged = reason(&format!(
+        "-nodetach -cades {info} -signer forged.pem -inkey other.key"
+    ));
+    assert_eq!(forged, TspError::Signature);
+    tried += 1;
+    println!("VECTORS openssl {tried} tried, 0 left out");
 }
