@@ -1,4 +1,4 @@
-//! Canonical XML 1.0 and Exclusive XML Canonicalization 1.0, both without comments, of one element with its subtree.
+//! Canonical XML 1.0 and Exclusive XML Canonicalization 1.0, of one element with its subtree or of a whole document.
 //!
 //! X-Road's signatures need nothing more (`signatures-and-log.md` 1.3, 1.6): a same-document reference is a node set that the
 //! inclusive algorithm turns into bytes, so the apex carries every namespace in scope; signatures of other software use the
@@ -42,11 +42,21 @@ impl Canonicalization {
     }
 }
 
-/// Writes the canonical bytes of `apex` and all below it.
+/// Writes the canonical bytes of `apex` and all below it, without comments. `apex` is an element, or the root node of a document,
+/// which stands for all of it.
 ///
 /// Works in one pass without recursion: depth costs no stack. Time grows with elements times namespaces in scope, which the
 /// budget on namespaces bounds (`jibek_protocol::xml`).
 pub fn canonicalize(apex: Node<'_, '_>, how: &Canonicalization) -> Vec<u8> {
+    write(apex, how, false)
+}
+
+/// The same with comments, as the algorithms `…#WithComments` ask for. No signature here needs it: X-Road's parser drops comments.
+pub fn canonicalize_with_comments(apex: Node<'_, '_>, how: &Canonicalization) -> Vec<u8> {
+    write(apex, how, true)
+}
+
+fn write(apex: Node<'_, '_>, how: &Canonicalization, comments: bool) -> Vec<u8> {
     let mut writer = Writer {
         out: Vec::with_capacity(apex.range().len()),
         how,
@@ -59,8 +69,8 @@ pub fn canonicalize(apex: Node<'_, '_>, how: &Canonicalization) -> Vec<u8> {
             writer.open(node, node == apex);
         } else if node.is_text() {
             escape_text(node.text().unwrap_or_default(), &mut writer.out);
-        } else if let Some(instruction) = node.pi() {
-            writer.instruction(&instruction);
+        } else if node.is_pi() || (comments && node.is_comment()) {
+            writer.aside(node);
         }
         next = node.first_child();
         let mut done = node;
@@ -137,6 +147,27 @@ impl<'a> Writer<'a> {
             .extend_from_slice(qualified_name(element).as_bytes());
         self.out.push(b'>');
         self.rendered.truncate(self.marks.pop().unwrap_or_default());
+    }
+
+    /// A processing instruction or a comment; outside the document's element it has a line of its own.
+    fn aside(&mut self, node: Node<'_, '_>) {
+        let outside = node.parent().is_some_and(|parent| parent.is_root());
+        let is_after = outside && node.range().start > node.document().root_element().range().start;
+        if is_after {
+            self.out.push(b'\n');
+        }
+        match node.pi() {
+            Some(instruction) => self.instruction(&instruction),
+            None => {
+                self.out.extend_from_slice(b"<!--");
+                self.out
+                    .extend_from_slice(node.text().unwrap_or_default().as_bytes());
+                self.out.extend_from_slice(b"-->");
+            }
+        }
+        if outside && !is_after {
+            self.out.push(b'\n');
+        }
     }
 
     fn instruction(&mut self, instruction: &roxmltree::PI<'_>) {
