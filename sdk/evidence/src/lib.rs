@@ -58,6 +58,8 @@ mod court;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod testpki;

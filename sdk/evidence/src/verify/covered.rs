@@ -106,7 +106,7 @@ pub fn covered(container: &Container) -> Vec<CoveredPart> {
     };
     inside(
         CoveredKind::SignedInfo,
-        vec![signature.signed_info.range()],
+        only(signature.signed_info.range()),
         None,
     );
     if let Some(properties) = signature
@@ -115,14 +115,14 @@ pub fn covered(container: &Container) -> Vec<CoveredPart> {
     {
         inside(
             CoveredKind::SignedProperties,
-            vec![properties.range()],
+            only(properties.range()),
             None,
         );
     }
     if let Some(range) = xml::text_range(signature.value_element) {
         inside(
             CoveredKind::SignatureValue,
-            vec![0..signature.value.len()],
+            only(0..signature.value.len()),
             Some((range, signature.value.clone())),
         );
     }
@@ -150,7 +150,7 @@ fn whole_entries(container: &Container, signature: &Signature<'_>) -> Vec<Covere
             parts.push(CoveredPart {
                 entry: entry.to_owned(),
                 kind,
-                places: vec![0..content.len()],
+                places: only(0..content.len()),
                 text: None,
             });
         }
@@ -172,6 +172,10 @@ fn whole_entries(container: &Container, signature: &Signature<'_>) -> Vec<Covere
     }
     whole(names::STAMP_CHAIN_RESULT, CoveredKind::ChainResult);
     parts
+}
+
+fn only(range: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(range).collect()
 }
 
 /// What of a signature document is signed, in canonical form: SignedInfo, and the properties if it refers to them. Two documents in
