@@ -8,6 +8,8 @@
 
 use roxmltree::Node;
 
+use crate::XmlRefused;
+
 /// Which canonical form to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +56,14 @@ pub fn canonicalize(apex: Node<'_, '_>, how: &Canonicalization) -> Vec<u8> {
 /// The same with comments, as the algorithms `…#WithComments` ask for. No signature here needs it: X-Road's parser drops comments.
 pub fn canonicalize_with_comments(apex: Node<'_, '_>, how: &Canonicalization) -> Vec<u8> {
     write(apex, how, true)
+}
+
+/// The canonical bytes of a whole document, without comments.
+///
+/// # Errors
+/// [`XmlRefused`] for what is no XML, has a DOCTYPE, or costs more than a signature may.
+pub fn canonical_document(document: &[u8], how: &Canonicalization) -> Result<Vec<u8>, XmlRefused> {
+    Ok(canonicalize(crate::xml::parse(document)?.root(), how))
 }
 
 fn write(apex: Node<'_, '_>, how: &Canonicalization, comments: bool) -> Vec<u8> {

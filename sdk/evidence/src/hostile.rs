@@ -10,14 +10,18 @@ use jibek_certs::{
 };
 
 use crate::{
+    container::{Container, ContainerLimits, write_container},
     court::{Court, REQUEST, code, findings},
     open::{SignedParts, open},
     scene::{Scene, sha512},
+    verify::{Memory, signed_form, stamp_time, verify_container, verify_container_with},
 };
 
 /// A court with a signature that holds, in the pieces that forgers put together anew.
 struct Workshop {
     court: Court,
+    /// Of all documents tried before: none may help another.
+    memory: Memory,
     message: Digest,
     good: String,
     signature: String,
@@ -42,6 +46,7 @@ impl Workshop {
             good[from..to].to_owned()
         };
         Self {
+            memory: Memory::default(),
             message,
             signature: between("<ds:Signature ", "</ds:Signature>"),
             signed_info: between("<ds:SignedInfo>", "</ds:SignedInfo>"),
@@ -81,7 +86,14 @@ impl Workshop {
             DigestAlgorithm::Sha512,
         );
         parts.message = Bytes::copy_from_slice(message.as_bytes());
-        let verdict = self.court.judge(&parts);
+        let container = Container::read(
+            &write_container(&parts).unwrap(),
+            &ContainerLimits::default(),
+        )
+        .unwrap();
+        let remembered = verify_container_with(&container, &self.court.scene.trust, &self.memory);
+        assert_eq!(code(&remembered), code(&verdict));
+        assert_eq!(stamp_time(&container).is_some(), parts.ts_token.is_some());
         (code(&verdict).to_owned(), findings(&verdict))
     }
 
@@ -266,7 +278,7 @@ fn wrapped_signatures_are_refused() {
             ),
             MALFORMED,
             "valid",
-            &["content_unverified"],
+            &["duplicate_ids", "content_unverified"],
         ),
         (
             "an object with something else",
@@ -717,4 +729,49 @@ fn hostile_documents_are_refused() {
     ] {
         shop.check(what, &document, expected, expected, &[]);
     }
+}
+
+/// A flipped bit of SignedInfo or of the signed properties changes their canonical form, and then nothing holds; or it does not, and
+/// then all of it holds.
+#[test]
+fn flips_change_the_form_or_nothing() {
+    let shop = Workshop::new();
+    // A tab between attributes, of which one flip makes a carriage return.
+    let document = shop
+        .good
+        .replacen("<ds:Reference Id", "<ds:Reference\tId", 1)
+        .replacen(
+            "<xades:SignedProperties Id",
+            "<xades:SignedProperties\tId",
+            1,
+        );
+    assert_eq!(shop.opened(&document, &shop.message), "valid");
+    let form = signed_form(document.as_bytes());
+    let (mut equal, mut refused) = (0, 0);
+    for (start, end) in [
+        ("<ds:SignedInfo>", "</ds:SignedInfo>"),
+        ("<xades:SignedProperties", "</xades:SignedProperties>"),
+    ] {
+        let from = document.find(start).unwrap();
+        let to = document.find(end).unwrap() + end.len();
+        let tab = from + document[from..].find('\t').unwrap();
+        for place in (from..to).step_by(13).chain([tab]) {
+            for bit in 0..8 {
+                let mut flipped = document.clone().into_bytes();
+                flipped[place] ^= 1 << bit;
+                let is_equal = signed_form(&flipped) == form;
+                let answer = match String::from_utf8(flipped) {
+                    Ok(flipped) => shop.opened(&flipped, &shop.message),
+                    Err(_) => "no text".to_owned(),
+                };
+                assert_eq!(answer == "valid", is_equal, "byte {place} bit {bit}");
+                if is_equal {
+                    equal += 1;
+                } else {
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(equal >= 2 && refused > 1000, "{equal} {refused}");
 }

@@ -61,8 +61,13 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(kind: KeyKind) -> Self {
+        Self::of(SoftKey::generate(kind).unwrap())
+    }
+
+    /// The same with a key at hand.
+    pub(crate) fn of(key: SoftKey) -> Self {
         let ca = testpki::Ca::new();
-        let key = Arc::new(SoftKey::generate(kind).unwrap());
+        let key = Arc::new(key);
         let now = datetime!(2026-11-23 03:15 UTC);
         let certificate = ca.issue(&*key, "1234");
         let ocsp = ca.ocsp(&certificate, testpki::Status::Good, now);

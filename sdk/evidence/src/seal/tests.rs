@@ -14,6 +14,8 @@ use crate::{
     xml,
 };
 
+mod strict;
+
 fn sha512(data: &[u8]) -> Digest {
     digest(DigestAlgorithm::Sha512, data)
 }

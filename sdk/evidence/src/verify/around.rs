@@ -1,6 +1,6 @@
 //! What the verdict does not depend on and a court should know (`signatures-and-log.md` 5.6, `observed.md` 5).
 
-use jibek_certs::{digest::DigestAlgorithm, ocsp::VerifiedCertificate};
+use jibek_certs::{digest::DigestAlgorithm, ocsp::VerifiedCertificate, signer::Weakness};
 use roxmltree::{Document, Node};
 use time::Duration;
 
@@ -91,25 +91,19 @@ impl Judge<'_> {
                 let uri = DigestAlgorithm::Sha1.uri().as_bytes();
                 chain.windows(uri.len()).any(|window| window == uri)
             });
-        if in_chains
-            || signature.algorithm.digest() == DigestAlgorithm::Sha1
-            || stamp.algorithm == DigestAlgorithm::Sha1
-            || signature
-                .references
-                .iter()
-                .any(|reference| reference.digest.algorithm() == DigestAlgorithm::Sha1)
-        {
-            self.find(
-                FindingKind::WeakAlgorithm,
-                "SHA-1 is used, for which collisions can be made",
-            );
-        }
-        let key = signature.certificate.key_bits().len();
-        if !signature.algorithm.is_ecdsa() && key < SHORTEST_RSA_KEY {
-            self.find(
-                FindingKind::WeakAlgorithm,
-                "the signer's RSA key has fewer than 2048 bits",
-            );
+        let mut weaknesses: Vec<Weakness> = signature
+            .references
+            .iter()
+            .filter_map(|reference| reference.digest.algorithm().weakness())
+            .chain(in_chains.then_some(Weakness::Sha1))
+            .chain(signature.algorithm.weakness())
+            .chain(signature.certificate.public_key().weakness())
+            .chain(stamp.weaknesses.iter().copied())
+            .collect();
+        weaknesses.sort_unstable();
+        weaknesses.dedup();
+        for weakness in weaknesses {
+            self.find(FindingKind::WeakAlgorithm, weakness.to_string());
         }
     }
 
@@ -347,5 +341,3 @@ fn named<'a, 'input>(
 const TOLERANCE: Duration = Duration::minutes(5);
 /// How long a signature may wait for its stamp before it is worth a word: as long as OCSP responses are fresh by default.
 const FAR: Duration = Duration::hours(1);
-/// A little less than what a key of 2048 bits takes in DER, 270 bytes; one of 1920 takes 254.
-const SHORTEST_RSA_KEY: usize = 260;

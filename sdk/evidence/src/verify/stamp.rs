@@ -1,10 +1,6 @@
 //! The time-stamp: over what, by whom, when (`signatures-and-log.md` 3.5, 5.6 step 4).
 
-use jibek_certs::{
-    digest::{DigestAlgorithm, digest},
-    parse::Certificate,
-    tsp::TimestampToken,
-};
+use jibek_certs::{digest::digest, parse::Certificate, signer::Weakness, tsp::TimestampToken};
 use time::OffsetDateTime;
 
 use super::{Judge, Refusal, entries::STAMP, explain, invalid};
@@ -15,7 +11,8 @@ pub(super) struct Stamp {
     pub(super) time: OffsetDateTime,
     /// `None` when no configured authority made it.
     pub(super) authority: Option<Certificate>,
-    pub(super) algorithm: DigestAlgorithm,
+    /// What is weak about it.
+    pub(super) weaknesses: Vec<Weakness>,
 }
 
 impl Judge<'_> {
@@ -44,7 +41,7 @@ impl Judge<'_> {
             Ok(verified) => Ok(Stamp {
                 time: verified.gen_time(),
                 authority: Some(verified.tsa().clone()),
-                algorithm,
+                weaknesses: verified.weaknesses(),
             }),
             Err(error) if error.is_unknown_trust() => {
                 self.check_unknown_authority(&token)?;
@@ -54,7 +51,7 @@ impl Judge<'_> {
                 Ok(Stamp {
                     time: token.gen_time(),
                     authority: None,
-                    algorithm,
+                    weaknesses: algorithm.weakness().into_iter().collect(),
                 })
             }
             Err(error) => Err(invalid(error.code(), explain(&error))),
