@@ -5,6 +5,10 @@ use jibek_certs::{
     digest::{DigestAlgorithm, digest},
     signer::KeyKind,
 };
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Write},
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
@@ -103,6 +107,32 @@ impl Court {
         .unwrap();
         verify_container(&container, &self.scene.trust)
     }
+}
+
+/// A container whose entries were changed, put together anew.
+pub(crate) fn rezipped(
+    parts: &ContainerParts,
+    change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>),
+) -> Container {
+    let container = Container::read(
+        &write_container(parts).unwrap(),
+        &ContainerLimits::default(),
+    )
+    .unwrap();
+    let mut entries: BTreeMap<String, Vec<u8>> = container
+        .entries()
+        .map(|(name, content)| (name.to_owned(), content.to_vec()))
+        .collect();
+    change(&mut entries);
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, content) in entries {
+        writer.start_file(name, options).unwrap();
+        writer.write_all(&content).unwrap();
+    }
+    let file = writer.finish().unwrap().into_inner();
+    Container::read(&file, &ContainerLimits::default()).unwrap()
 }
 
 /// The verdict in a word.

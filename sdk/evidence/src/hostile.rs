@@ -91,6 +91,7 @@ impl Workshop {
             &ContainerLimits::default(),
         )
         .unwrap();
+        let verdict = verify_container(&container, &self.court.scene.trust);
         let remembered = verify_container_with(&container, &self.court.scene.trust, &self.memory);
         assert_eq!(code(&remembered), code(&verdict));
         assert_eq!(stamp_time(&container).is_some(), parts.ts_token.is_some());

@@ -139,27 +139,43 @@ impl Scene {
             })
             .collect();
         let document = format!("{}{written}{}", &document[..first], &document[last..]);
-        let value = {
+        self.sign_again(&document)
+    }
+
+    /// A document whose properties or SignedInfo were changed, with the right digest of the properties and a new value.
+    pub(crate) fn sign_again(&self, document: &str) -> Bytes {
+        let element = |document: &str, name: &str| {
             let tree = xml::parse(document.as_bytes()).unwrap();
-            let info = tree
+            let node = tree
                 .descendants()
-                .find(|node| node.tag_name().name() == "SignedInfo")
+                .find(|node| node.tag_name().name() == name)
                 .unwrap();
-            self.key
-                .sign(&canonicalize(info, &Canonicalization::Inclusive))
-                .unwrap()
+            canonicalize(node, &Canonicalization::Inclusive)
         };
+        let properties = sha512(&element(document, "SignedProperties")).to_base64();
+        let document = match document.split_once("URI=\"#signed-properties\">") {
+            Some((head, tail)) => format!(
+                "{head}URI=\"#signed-properties\">{}",
+                with_text(tail, "<ds:DigestValue>", &properties)
+            ),
+            None => document.to_owned(),
+        };
+        let value = self.key.sign(&element(&document, "SignedInfo")).unwrap();
         use base64::{Engine, engine::general_purpose::STANDARD};
-        let (head, tail) = document
-            .split_once("<ds:SignatureValue Id=\"signature-value\">")
-            .unwrap();
-        let (_, tail) = tail.split_once("</ds:SignatureValue>").unwrap();
-        format!(
-            "{head}<ds:SignatureValue Id=\"signature-value\">{}</ds:SignatureValue>{tail}",
-            STANDARD.encode(value)
+        with_text(
+            &document,
+            "<ds:SignatureValue Id=\"signature-value\">",
+            &STANDARD.encode(value),
         )
         .into()
     }
+}
+
+/// `document` with another text behind the first `start`.
+fn with_text(document: &str, start: &str, text: &str) -> String {
+    let (head, tail) = document.split_once(start).unwrap();
+    let (_, tail) = tail.split_once('<').unwrap();
+    format!("{head}{start}{text}<{tail}")
 }
 
 pub(crate) fn sha512(data: &[u8]) -> Digest {

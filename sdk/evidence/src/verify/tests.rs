@@ -319,6 +319,8 @@ fn findings_stand_beside_the_verdict() {
     }
 }
 
+mod shapes;
+
 /// The JDK's stream reader and XML-DSig engine, where they are installed, take what we write and refuse what was changed.
 #[test]
 fn java_agrees() {
