@@ -124,17 +124,22 @@ impl<'d> Signature<'d> {
             .verify(self.algorithm, &self.signed_bytes(), &self.value)
     }
 
-    /// The node that a same-document reference means, and its canonical form: the first in document order with that Id, as X-Road
-    /// looks it up; `None` when there is none.
-    pub(crate) fn canonical_node(
-        &self,
-        reference: &Reference<'d>,
-    ) -> Option<(Node<'d, 'd>, Vec<u8>)> {
+    /// The node that a same-document reference means: the first in document order with that Id, as X-Road looks it up; `None` when
+    /// there is none.
+    pub(crate) fn target(&self, reference: &Reference<'d>) -> Option<Node<'d, 'd>> {
         let id = reference
             .uri
             .strip_prefix('#')
             .filter(|id| !id.is_empty())?;
-        let node = xml::by_id(self.signed_info.document(), id)?;
+        xml::by_id(self.signed_info.document(), id)
+    }
+
+    /// The same with its canonical form.
+    pub(crate) fn canonical_node(
+        &self,
+        reference: &Reference<'d>,
+    ) -> Option<(Node<'d, 'd>, Vec<u8>)> {
+        let node = self.target(reference)?;
         Some((node, canonicalize(node, &reference.canonicalization)))
     }
 
@@ -150,10 +155,9 @@ impl<'d> Signature<'d> {
     /// Whether a reference leads to the signed properties.
     pub(crate) fn covers_properties(&self) -> bool {
         self.signed_properties.is_some_and(|properties| {
-            self.references.iter().any(|reference| {
-                self.same_document(reference)
-                    .is_some_and(|(node, _)| node == properties)
-            })
+            self.references
+                .iter()
+                .any(|reference| self.target(reference) == Some(properties))
         })
     }
 

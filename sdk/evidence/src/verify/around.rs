@@ -160,8 +160,7 @@ impl Judge<'_> {
         let covered: Vec<Node<'_, '_>> = signature
             .references
             .iter()
-            .filter_map(|reference| signature.same_document(reference))
-            .map(|(node, _)| node)
+            .filter_map(|reference| signature.target(reference))
             .collect();
         let mut beside = Vec::new();
         for object in
