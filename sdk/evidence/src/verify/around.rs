@@ -11,6 +11,7 @@ use super::{
     stamp::Stamp,
 };
 use crate::{
+    container::Peculiarity,
     hash_chain::VerifiedChain,
     names::{self, DS_NAMESPACE},
     signature::{Form, Signature, has_duplicate_ids, read_digest},
@@ -51,6 +52,19 @@ impl Judge<'_> {
             );
         }
         self.look_at_manifests();
+        self.look_at_file();
+    }
+
+    /// What is odd about the ZIP file itself.
+    fn look_at_file(&mut self) {
+        for peculiarity in self.container.peculiarities() {
+            let kind = match peculiarity {
+                Peculiarity::Directory(_) => FindingKind::ZipDirectoryDiffers,
+                Peculiarity::Link { .. } => FindingKind::ZipLink,
+                Peculiarity::UnsafeName { .. } => FindingKind::ZipUnsafeName,
+            };
+            self.find(kind, peculiarity.to_string());
+        }
     }
 
     fn look_at_properties(&mut self, signature: &Signature<'_>) {
@@ -225,9 +239,7 @@ impl Judge<'_> {
             entry
                 .attributes()
                 .find(|attribute| attribute.name() == "full-path")
-                .is_some_and(|path| {
-                    path.value() == "/" || self.container.entry(path.value()).is_some()
-                })
+                .is_some_and(|path| path.value() == "/" || self.container.has(path.value()))
         })
     }
 
@@ -281,7 +293,7 @@ impl Judge<'_> {
 
     fn look_for_unsigned(&mut self, signature: &Signature<'_>, attachments: &[Attachment]) {
         let container = self.container;
-        for (name, _) in container.entries() {
+        for name in container.names() {
             let uri = format!("/{name}");
             let is_signed = attachments
                 .iter()

@@ -69,11 +69,17 @@ pub enum FindingKind {
     SigningTimeFarFromStamp,
     /// SHA-1, or a key of fewer than 2048 bits.
     WeakAlgorithm,
+    /// Readers of the ZIP file's directory see something else than readers front to back.
+    ZipDirectoryDiffers,
+    /// An entry that becomes a link when it is unpacked.
+    ZipLink,
+    /// An entry's name that leads out of the folder it is unpacked to.
+    ZipUnsafeName,
 }
 
 impl FindingKind {
     /// Every kind, in alphabetical order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::AttachmentAbsent,
         Self::AttachmentDiffers,
         Self::AttachmentUncovered,
@@ -91,6 +97,9 @@ impl FindingKind {
         Self::SigningTimeAfterStamp,
         Self::SigningTimeFarFromStamp,
         Self::WeakAlgorithm,
+        Self::ZipDirectoryDiffers,
+        Self::ZipLink,
+        Self::ZipUnsafeName,
     ];
 
     /// A stable word for programs.
@@ -113,6 +122,9 @@ impl FindingKind {
             Self::SigningTimeAfterStamp => "signing_time_after_stamp",
             Self::SigningTimeFarFromStamp => "signing_time_far_from_stamp",
             Self::WeakAlgorithm => "weak_algorithm",
+            Self::ZipDirectoryDiffers => "zip_directory_differs",
+            Self::ZipLink => "zip_link",
+            Self::ZipUnsafeName => "zip_unsafe_name",
         }
     }
 
@@ -124,7 +136,10 @@ impl FindingKind {
             | Self::ChainUnreferenced
             | Self::ContentUnverified
             | Self::EntryUnknown
-            | Self::PropertiesUncovered => true,
+            | Self::PropertiesUncovered
+            | Self::ZipDirectoryDiffers
+            | Self::ZipLink
+            | Self::ZipUnsafeName => true,
             Self::AttachmentAbsent
             | Self::BodyRemoved
             | Self::CertificateDiffers

@@ -1,6 +1,6 @@
 //! What the signature is over: the hash chain and the references (`signatures-and-log.md` 2.5, 5.6 step 5).
 
-use jibek_certs::digest::{Digest, DigestAlgorithm, digest};
+use jibek_certs::digest::{Digest, DigestAlgorithm};
 
 use super::{
     Judge, Refusal,
@@ -108,8 +108,7 @@ impl Judge<'_> {
     /// The digest of an entry, by its name with or without leading `/`.
     pub(super) fn entry_digest(&self, name: &str, algorithm: DigestAlgorithm) -> Option<Digest> {
         self.container
-            .entry(name.strip_prefix('/').unwrap_or(name))
-            .map(|content| digest(algorithm, content))
+            .digest_by(name.strip_prefix('/').unwrap_or(name), algorithm)
     }
 }
 

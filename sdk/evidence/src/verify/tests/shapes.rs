@@ -9,7 +9,7 @@ use time::Duration;
 use super::super::*;
 use crate::{
     c14n::{Canonicalization, canonicalize},
-    container::ContainerParts,
+    container::{ContainerLimits, ContainerParts, write_container},
     court::{Court, REQUEST, code, findings, rezipped},
     scene::sha512,
 };
@@ -625,6 +625,37 @@ fn every_finding_has_a_case() {
     );
     let weak = court.contain_signature(good.clone().into(), now, DigestAlgorithm::Sha1);
     check("SHA-1", plain(&weak), "valid", Kind::WeakAlgorithm);
+    // What is odd about the file: of the last entry in the directory the checksum, or the attributes of a link; and a name.
+    let file = write_container(&stamped(good.clone())).unwrap();
+    let last = file
+        .windows(4)
+        .rposition(|window| window == b"PK\x01\x02")
+        .unwrap();
+    let changed = |change: &dyn Fn(&mut [u8])| {
+        let mut file = file.to_vec();
+        change(&mut file[last..]);
+        Container::read(&file, &ContainerLimits::default()).unwrap()
+    };
+    check(
+        "a checksum in the directory",
+        changed(&|entry| entry[16] ^= 1),
+        "valid",
+        Kind::ZipDirectoryDiffers,
+    );
+    let linked = |entry: &mut [u8]| {
+        entry[5] = 3;
+        entry[38..42].copy_from_slice(&(0o120_777_u32 << 16).to_le_bytes());
+    };
+    check("a link", changed(&linked), "valid", Kind::ZipLink);
+    let outside = rezipped(&stamped(good.clone()), |entries| {
+        entries.insert("../evil".to_owned(), b"x".to_vec());
+    });
+    let verdict = verify_container(&outside, &court.scene.trust);
+    assert_eq!(
+        (code(&verdict), findings(&verdict)),
+        ("valid", vec!["zip_unsafe_name", "entry_unknown"])
+    );
+    seen.insert("zip_unsafe_name");
     let all: BTreeSet<&str> = FindingKind::ALL.iter().map(|kind| kind.id()).collect();
     assert_eq!(seen, all);
 }
