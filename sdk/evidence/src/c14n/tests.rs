@@ -83,6 +83,32 @@ fn other_algorithms_are_unknown() {
     );
 }
 
+/// The forms of a real server's signature, as measured by another program (`signatures-and-log.md` 7.2).
+#[test]
+fn forms_of_a_real_signature() {
+    use crate::container::{Container, ContainerLimits};
+    use jibek_certs::digest::{DigestAlgorithm, digest};
+
+    let path = "asic/valid-signed-hashchain.asice";
+    let Some(file) = crate::fixtures::read("forms_of_a_real_signature", path) else {
+        return;
+    };
+    let container = Container::read(&file, &ContainerLimits::default()).unwrap();
+    let text = std::str::from_utf8(container.entry("META-INF/signatures.xml").unwrap()).unwrap();
+    let signed_info = written(text, "SignedInfo", &Canonicalization::Inclusive);
+    assert_eq!(signed_info.len(), 1101);
+    let hex = digest(DigestAlgorithm::Sha512, signed_info.as_bytes()).to_hex();
+    assert!(
+        hex.starts_with("ad568562489cf0352b38a953ba6831f0") && hex.ends_with("0ece"),
+        "{hex}"
+    );
+    let properties = written(text, "SignedProperties", &Canonicalization::Inclusive);
+    assert_eq!(properties.len(), 1855);
+    assert!(
+        text.contains(&digest(DigestAlgorithm::Sha512, properties.as_bytes()).to_base64()[..76])
+    );
+}
+
 /// The examples of both recommendations that need no DTD and no node set (`w3c/README.md`).
 #[test]
 fn examples_of_the_recommendations() {
