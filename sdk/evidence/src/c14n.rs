@@ -170,8 +170,7 @@ impl<'a> Writer<'a> {
             Some(instruction) => self.instruction(&instruction),
             None => {
                 self.out.extend_from_slice(b"<!--");
-                self.out
-                    .extend_from_slice(node.text().unwrap_or_default().as_bytes());
+                self.line_ends_normalized(node.text().unwrap_or_default());
                 self.out.extend_from_slice(b"-->");
             }
         }
@@ -185,14 +184,22 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(instruction.target.as_bytes());
         if let Some(value) = instruction.value.filter(|value| !value.is_empty()) {
             self.out.push(b' ');
-            for byte in value.bytes() {
-                match byte {
-                    b'\r' => self.out.extend_from_slice(b"&#xD;"),
-                    byte => self.out.push(byte),
-                }
-            }
+            self.line_ends_normalized(value);
         }
         self.out.extend_from_slice(b"?>");
+    }
+
+    /// Writes text of a comment or an instruction, in which the tree leaves line ends as they stand in the file.
+    fn line_ends_normalized(&mut self, text: &str) {
+        let mut bytes = text.bytes().peekable();
+        while let Some(byte) = bytes.next() {
+            if byte == b'\r' {
+                bytes.next_if_eq(&b'\n');
+                self.out.push(b'\n');
+            } else {
+                self.out.push(byte);
+            }
+        }
     }
 
     fn namespaces(&mut self, element: Node<'a, '_>) {

@@ -108,7 +108,7 @@ impl Workshop {
             "wire, another message: {what}"
         );
         let (code, findings) = self.judged(document, REQUEST);
-        assert_eq!(code, verdict, "container: {what}");
+        assert_eq!(code, verdict, "container: {what}: {findings:?}");
         if verdict == "valid" {
             assert_eq!(findings, found, "container: {what}");
         }

@@ -126,9 +126,11 @@ pub(crate) fn by_id<'a, 'input>(
     document: &'a Document<'input>,
     id: &str,
 ) -> Option<Node<'a, 'input>> {
-    document
-        .descendants()
-        .find(|node| node.is_element() && node.attribute("Id") == Some(id))
+    document.descendants().find(|node| {
+        node.attributes().any(|attribute| {
+            attribute.namespace().is_none() && attribute.name() == "Id" && attribute.value() == id
+        })
+    })
 }
 
 /// Where in the document an element's content stands; `None` when it is empty.

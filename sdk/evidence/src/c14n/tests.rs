@@ -56,6 +56,17 @@ fn exclusive_form_carries_what_is_used() {
     );
 }
 
+/// A tree may leave the line ends of instructions and comments as they were; no form has a carriage return there.
+#[test]
+fn line_ends_are_one_letter() {
+    let xml = "<a><?p b\r\nc\rd?><!--e\r\nf\rg--></a>";
+    let document = Document::parse(xml).unwrap();
+    for how in [Canonicalization::Inclusive, exclusive()] {
+        let form = canonicalize_with_comments(document.root(), &how);
+        assert_eq!(form, b"<a><?p b\nc\nd?><!--e\nf\ng--></a>");
+    }
+}
+
 #[test]
 fn depth_costs_no_stack() {
     let depth = 100_000;

@@ -418,7 +418,7 @@ fn every_finding_has_a_case() {
     let soap = "<S:Envelope xmlns:S=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:x=\"http://x-road.eu/xsd/xroad.xsd\" xmlns:i=\"http://x-road.eu/xsd/identifiers\"><S:Header>\
          <x:client i:objectType=\"SUBSYSTEM\"><i:xRoadInstance>DEV</i:xRoadInstance><i:memberClass>GOV</i:memberClass><i:memberCode>1234</i:memberCode><i:subsystemCode>sub</i:subsystemCode></x:client>\
          <x:service i:objectType=\"SERVICE\"><i:xRoadInstance>DEV</i:xRoadInstance><i:memberClass>GOV</i:memberClass><i:memberCode>5678</i:memberCode><i:subsystemCode>land</i:subsystemCode><i:serviceCode>parcel</i:serviceCode></x:service>\
-         <x:id>one</x:id><x:protocolVersion>4.0</x:protocolVersion></S:Header><S:Body><q xmlns=\"urn:q\">17</q></S:Body></S:Envelope>";
+         <x:id>one</x:id><x:protocolVersion>4.0</x:protocolVersion></S:Header><S:Body><parcel xmlns=\"urn:q\">17</parcel></S:Body></S:Envelope>";
     let certificate = court
         .scene
         .identity
@@ -464,7 +464,9 @@ fn every_finding_has_a_case() {
     check(
         "SOAP body",
         plain(&ContainerParts {
-            message: soap.replace("<q xmlns=\"urn:q\">17</q>", "").into(),
+            message: soap
+                .replace("<parcel xmlns=\"urn:q\">17</parcel>", "")
+                .into(),
             ..soap_chained.clone()
         }),
         "malformed_signature.invalid_hash_chain_ref",
