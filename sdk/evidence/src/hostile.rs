@@ -589,6 +589,19 @@ fn references_elsewhere_are_refused() {
         ),
         ("/message.xml", shop.message, MALFORMED, "valid"),
         ("#signed-properties", nothing, MALFORMED, VALUE),
+        // an attribute of the same name in a namespace, which a careless look-up would take for the URI
+        (
+            "/nothing.xml\" xades:URI=\"/mimetype",
+            mimetype,
+            VALUE,
+            VALUE,
+        ),
+        (
+            "/mimetype\" xades:URI=\"/nothing.xml",
+            mimetype,
+            VALUE,
+            "valid",
+        ),
     ] {
         let signed = shop.court.scene.sign(&[
             ("/message.xml", Some(shop.message)),

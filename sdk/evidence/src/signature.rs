@@ -202,7 +202,7 @@ impl<'d> Signature<'d> {
             if certificates.len() >= MAX_CERTIFICATES {
                 return Err(Malformed("too many certificates"));
             }
-            let uri = reference.attribute("URI").unwrap_or_default();
+            let uri = xml::attribute(reference, "URI").unwrap_or_default();
             let id = uri.strip_prefix('#').unwrap_or(uri);
             let element = xml::by_id(self.element.document(), id).ok_or(MISSING)?;
             let der = lenient::binding(&xml::deep_text(element));

@@ -121,16 +121,21 @@ pub(crate) fn first_written<'a, 'input>(
         .find(|node| node.is_element() && qualified_name(*node) == name)
 }
 
+/// The attribute with this name and without namespace. The tree's own look-up takes one of any namespace.
+pub(crate) fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    node.attributes()
+        .find(|attribute| attribute.namespace().is_none() && attribute.name() == name)
+        .map(|attribute| attribute.value())
+}
+
 /// The first element in document order with this `Id`, as X-Road looks it up.
 pub(crate) fn by_id<'a, 'input>(
     document: &'a Document<'input>,
     id: &str,
 ) -> Option<Node<'a, 'input>> {
-    document.descendants().find(|node| {
-        node.attributes().any(|attribute| {
-            attribute.namespace().is_none() && attribute.name() == "Id" && attribute.value() == id
-        })
-    })
+    document
+        .descendants()
+        .find(|node| attribute(*node, "Id") == Some(id))
 }
 
 /// Where in the document an element's content stands; `None` when it is empty.

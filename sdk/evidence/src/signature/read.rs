@@ -120,10 +120,9 @@ pub(super) fn qualifying_properties<'d>(
     let signed = xml::child(qualifying, XADES_NAMESPACE, "SignedProperties");
     let unsigned = xml::child(qualifying, XADES_NAMESPACE, "UnsignedProperties");
     if form == Form::Wire {
-        let target = qualifying
-            .attribute("Target")
-            .and_then(|target| target.strip_prefix('#'));
-        if target.is_none() || target != signature.attribute("Id") {
+        let target =
+            xml::attribute(qualifying, "Target").and_then(|target| target.strip_prefix('#'));
+        if target.is_none() || target != xml::attribute(signature, "Id") {
             return Err(Malformed("QualifyingProperties of another signature"));
         }
         if xml::children(object).count() != 1 {
@@ -164,7 +163,7 @@ pub(super) fn read_signed_info<'d>(
             xml::is(*child, DS_NAMESPACE, "SignatureMethod")
                 && xml::children(*child).next().is_none()
         })
-        .and_then(|method| SignatureAlgorithm::from_uri(method.attribute("Algorithm")?))
+        .and_then(|method| SignatureAlgorithm::from_uri(xml::attribute(method, "Algorithm")?))
         .ok_or(Malformed("a signature method that we do not take"))?;
     let mut references = Vec::new();
     let mut unreadable = Vec::new();
@@ -172,7 +171,7 @@ pub(super) fn read_signed_info<'d>(
         match read_reference(child, form) {
             Ok(reference) => references.push(reference),
             Err(malformed) if form == Form::Wire => return Err(malformed),
-            Err(_) => unreadable.push(child.attribute("URI").unwrap_or_default()),
+            Err(_) => unreadable.push(xml::attribute(child, "URI").unwrap_or_default()),
         }
     }
     let count = references.len().saturating_add(unreadable.len());
@@ -206,9 +205,7 @@ pub(crate) fn read_reference<'d>(
     if !xml::is(reference, DS_NAMESPACE, "Reference") {
         return Err(Malformed("an unknown element in SignedInfo"));
     }
-    let uri = reference
-        .attribute("URI")
-        .ok_or(Malformed("a reference without URI"))?;
+    let uri = xml::attribute(reference, "URI").ok_or(Malformed("a reference without URI"))?;
     let transforms = xml::child(reference, DS_NAMESPACE, "Transforms");
     // An octet stream is not transformed; a node set has this form unless a transform says otherwise.
     let mut canonicalization = Canonicalization::Inclusive;
@@ -237,7 +234,7 @@ pub(crate) fn read_reference<'d>(
 }
 
 fn read_canonicalization(method: Node<'_, '_>, form: Form) -> Option<Canonicalization> {
-    let uri = method.attribute("Algorithm")?;
+    let uri = xml::attribute(method, "Algorithm")?;
     let mut canonicalization = match Canonicalization::from_uri(uri) {
         Some(canonicalization) => canonicalization,
         None if form == Form::Container => equivalent(uri, method)?,
@@ -251,7 +248,7 @@ fn read_canonicalization(method: Node<'_, '_>, form: Form) -> Option<Canonicaliz
         (Canonicalization::Exclusive { inclusive_prefixes }, [list])
             if xml::is(*list, EXCLUSIVE_NAMESPACE, "InclusiveNamespaces") =>
         {
-            let prefixes = list.attribute("PrefixList")?.split_ascii_whitespace();
+            let prefixes = xml::attribute(*list, "PrefixList")?.split_ascii_whitespace();
             inclusive_prefixes.extend(prefixes.map(|prefix| {
                 if prefix == "#default" {
                     String::new()
@@ -292,7 +289,7 @@ pub(crate) fn read_digest(parent: Node<'_, '_>, form: Form) -> Option<Digest> {
         Form::Wire => xml::base64(value)?,
     };
     Digest::from_bytes(
-        DigestAlgorithm::from_uri(method.attribute("Algorithm")?)?,
+        DigestAlgorithm::from_uri(xml::attribute(method, "Algorithm")?)?,
         &bytes,
     )
 }

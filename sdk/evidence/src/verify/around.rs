@@ -226,8 +226,7 @@ impl Judge<'_> {
     fn lists_digests(&self, manifest: &Document<'_>) -> bool {
         named(manifest, "DataObjectReference").all(|reference| {
             read_digest(reference, Form::Container).is_some_and(|stated| {
-                reference
-                    .attribute("URI")
+                xml::attribute(reference, "URI")
                     .and_then(|name| self.entry_digest(name, stated.algorithm()))
                     == Some(stated)
             })
