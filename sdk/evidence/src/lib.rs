@@ -15,6 +15,7 @@
 //! | signature wrapping: one element is checked, another used | elements are found by their place; a reference must lead to that very node; two equal Ids are refused |
 //! | canonicalizing out of context, or not as others do | one module, held against libxml2; sealing writes what is canonical already |
 //! | signed bytes that are written anew | documents, results and chains are kept as [`bytes::Bytes`] from signing to container |
+//! | two readers of one text (base64, line ends, attributes of one local name) | read as X-Road's readers do, each held against what they answer |
 //! | documents that cost more than they are worth | a pass with a budget comes before every tree; no DOCTYPE, no entities |
 //! | chains that run in circles, fan out or never end | each step is walked once, depth and number are bounded |
 //! | containers that show each reader something else | entries must cover the file without gap or overlap, both headers agreeing, each name once |
