@@ -31,6 +31,7 @@ pub mod signer;
 pub mod time;
 pub mod trust;
 pub mod tsp;
+pub mod well_formed;
 
 pub use digest::{Digest, DigestAlgorithm, Hasher};
 pub use parse::{Certificate, Name, ParseError};

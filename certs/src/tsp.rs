@@ -15,6 +15,7 @@ use crate::{
     },
     digest::{Digest, DigestAlgorithm},
     parse::Certificate,
+    well_formed::well_formed,
 };
 pub use verify::VerifiedTimestamp;
 
@@ -184,7 +185,8 @@ impl TimestampToken {
         Ok(token)
     }
 
-    /// Reads a token: signed data of one signer over a TSTInfo, with a signing-certificate attribute. BER is read too.
+    /// Reads a token: signed data of one signer over a TSTInfo, with a signing-certificate attribute. BER is read too, but
+    /// every byte of it must be well-formed.
     ///
     /// # Errors
     /// [`TspError::Malformed`], [`TspError::NoSigningCertificate`].
@@ -192,11 +194,11 @@ impl TimestampToken {
         if der.len() > LONGEST {
             return Err(malformed(&"too long"));
         }
+        well_formed(der).map_err(|error| malformed(&error))?;
         let content: ContentInfo = rasn::ber::decode(der).map_err(|error| malformed(&error))?;
         let signed = &content.content;
-        if dotted(&content.content_type) != SIGNED_DATA
-            || dotted(&signed.content.content_type) != TST_INFO
-        {
+        // The type that the outside names is not looked at, as X-Road does: no signature covers it.
+        if dotted(&signed.content.content_type) != TST_INFO {
             return Err(malformed(&"not signed data over a TSTInfo"));
         }
         let mut signers = signed.signers.to_vec().into_iter();
@@ -315,7 +317,6 @@ fn attribute(signer: &SignerInfo, kind: &str) -> Option<Vec<Any>> {
     Some(found.values.to_vec().into_iter().cloned().collect())
 }
 
-const SIGNED_DATA: &str = "1.2.840.113549.1.7.2";
 const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
 /// id-aa-signingCertificate and id-aa-signingCertificateV2.
 const SIGNING_CERTIFICATE: [&str; 2] = ["1.2.840.113549.1.9.16.2.12", "1.2.840.113549.1.9.16.2.47"];

@@ -1,11 +1,11 @@
 //! Whether a time-stamp token is to be believed.
 
 use ::time::OffsetDateTime;
-use rasn::types::GeneralizedTime;
+use rasn::{AsnType, Decode, Decoder, Encode, types::GeneralizedTime};
 
 use super::{TST_INFO, TimestampToken, TspError, attribute};
 use crate::{
-    asn1::{Any, ObjectIdentifier, OctetString, SignerId, dotted, from_asn1_time},
+    asn1::{Any, ObjectIdentifier, OctetString, SetOf, SignerId, dotted, from_asn1_time},
     digest::{DigestAlgorithm, digest},
     parse::{Certificate, Name},
     signer::{SignatureAlgorithm, Weakness},
@@ -131,8 +131,9 @@ impl TimestampToken {
             SignerId::IssuerAndSerial(id) => {
                 id.serial == crate::asn1::integer(tsa.serial_bytes())
                     && (id.issuer.as_bytes() == tsa.issuer().der()
-                        || Name::from_der(id.issuer.as_bytes())
-                            .is_ok_and(|issuer| issuer.matches(tsa.issuer())))
+                        || is_name(id.issuer.as_bytes())
+                            && Name::from_der(id.issuer.as_bytes())
+                                .is_ok_and(|issuer| issuer.matches(tsa.issuer())))
             }
             SignerId::SubjectKeyId(id) => tsa.subject_key_id().is_some_and(|found| *found == **id),
         }
@@ -153,13 +154,31 @@ impl TimestampToken {
     }
 }
 
-fn single<T: rasn::Decode>(values: Option<Vec<Any>>) -> Option<T> {
+fn single<T: Decode>(values: Option<Vec<Any>>) -> Option<T> {
     match values?.as_slice() {
         [value] => rasn::ber::decode(value.as_bytes()).ok(),
         _ => None,
     }
 }
 
+/// Whether `der` is a name to the letter of its type, with values of universal types.
+fn is_name(der: &[u8]) -> bool {
+    rasn::ber::decode::<Vec<SetOf<NameAttribute>>>(der).is_ok_and(|name| {
+        name.iter().flat_map(SetOf::to_vec).all(|attribute| {
+            let tag = attribute.value.as_bytes().first();
+            tag.is_some_and(|tag| *tag < CLASSES_BUT_UNIVERSAL)
+        })
+    })
+}
+
+/// One attribute of a name.
+#[derive(AsnType, Decode, Encode, Clone, Debug, PartialEq, Eq, Hash)]
+struct NameAttribute {
+    kind: ObjectIdentifier,
+    value: Any,
+}
+
+const CLASSES_BUT_UNIVERSAL: u8 = 0x40;
 const CONTENT_TYPE: &str = "1.2.840.113549.1.9.3";
 const MESSAGE_DIGEST: &str = "1.2.840.113549.1.9.4";
 const SIGNING_TIME: &str = "1.2.840.113549.1.9.5";
