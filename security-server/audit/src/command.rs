@@ -3,6 +3,7 @@
 mod explain;
 mod extract;
 mod options;
+mod report;
 mod verify;
 
 use clap::Subcommand;
@@ -19,6 +20,10 @@ pub(crate) enum Command {
     ///
     /// The files get names of our making, and nothing is overwritten. The exit status is that of verify.
     Extract(extract::Extract),
+    /// Write one page about containers, for a court: self-contained HTML, to be read in a browser or printed.
+    ///
+    /// The exit status is that of verify.
+    Report(report::Report),
     /// Judge containers: one line a file.
     ///
     /// Exit status 0: all valid by X-Road's rules; 1: something is invalid; 2: something could not be judged. 1 outweighs 2.
@@ -31,6 +36,7 @@ impl Command {
         match self {
             Self::Explain(explain) => explain.run(),
             Self::Extract(extract) => extract.run(),
+            Self::Report(report) => report.run(),
             Self::Verify(verify) => verify.run(),
         }
     }

@@ -11,7 +11,7 @@ mod reasons;
 mod story;
 
 pub use case::Case;
-pub(crate) use names::Names;
+pub(crate) use names::{Names, name_of};
 
 use crate::{
     judge::Standing,

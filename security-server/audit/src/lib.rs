@@ -13,6 +13,7 @@ mod configuration;
 pub mod explain;
 pub mod extract;
 mod judge;
+pub mod page;
 mod profiles;
 pub mod speech;
 mod words;

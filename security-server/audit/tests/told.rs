@@ -488,6 +488,233 @@ fn no_path_of_a_container_is_followed() {
     assert!(signer.starts_with("-----BEGIN CERTIFICATE-----"));
 }
 
+fn report(root: &Path, page: &Path, arguments: &[&str]) -> (i32, String) {
+    let start = ["report", "--conf", CONF, "-o", page.to_str().unwrap()];
+    let (status, out, error) = program(root, &[&start, arguments].concat());
+    assert!(error.is_empty(), "{error}");
+    assert_eq!(out.trim_end(), page.to_str().unwrap());
+    (status, std::fs::read_to_string(page).unwrap())
+}
+
+/// What stands between two marks, wherever they stand.
+fn between<'t>(text: &'t str, start: &str, end: &str) -> Vec<&'t str> {
+    text.split(start)
+        .skip(1)
+        .filter_map(|rest| rest.split(end).next())
+        .collect()
+}
+
+#[test]
+fn the_page_stands_alone_and_says_it_all() {
+    let Some(root) = fixtures("the_page_stands_alone_and_says_it_all") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (valid, tampered, old) = (
+        "asic/valid-signed-hashchain.asice",
+        "asic/wrong-message.asice",
+        "asic-core/valid-signed-message.asice",
+    );
+    for (language, verdicts, sentence) in [
+        (
+            "en",
+            ["VALID", "INVALID", "CANNOT BE JUDGED"],
+            "What exactly it proves",
+        ),
+        (
+            "ru",
+            ["ДЕЙСТВИТЕЛЕН", "НЕДЕЙСТВИТЕЛЕН", "ОЦЕНИТЬ НЕВОЗМОЖНО"],
+            "охватывается подписью, но в файле отсутствует",
+        ),
+        (
+            "ky",
+            ["ЖАРАКТУУ", "ЖАРАКСЫЗ", "БААЛОО МҮМКҮН ЭМЕС"],
+            "Кол тамга жеке адамга эмес, уюмга таандык.",
+        ),
+    ] {
+        let page = folder.path().join(format!("{language}.html"));
+        let (status, html) = report(&root, &page, &["--lang", language, valid, tampered, old]);
+        assert_eq!(status, 1);
+        assert!(html.starts_with(&format!("<!DOCTYPE html><html lang=\"{language}\">")));
+        assert_eq!(between(&html, "<p class=\"word\">", "</p>"), verdicts);
+        assert!(html.contains(sentence), "{sentence}");
+        for file in 1..=3 {
+            assert!(html.contains(&format!("href=\"#file-{file}\"")));
+            assert!(html.contains(&format!("id=\"file-{file}\"")));
+        }
+        // nothing runs, nothing is loaded
+        for outside in [
+            "<script", " src=", "url(", "@import", "href=\"h", "<link", "<iframe", "<form",
+        ] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+        for fact in [
+            "6ca3f471c2896a0644625af1eb97a2e3b89dafa5eb5ed7a96e0ea383e6cacda176cfcdfa2097d3c0e179fed97dc5083ac59e05751a4f891710016d3277f4f50c",
+            "SUBSYSTEM:DEV/COM/4321/TestClient",
+            "C=FI, O=Test client, CN=4321, serialNumber=DEV/ss2/COM",
+            "628676e9", // of the attachment, as signed
+            "<td>DEV</td><td>3</td>",
+            "jibek-audit 0.1.0",
+        ] {
+            assert!(html.contains(fact), "{language} {fact}");
+        }
+        // the elements close as they open
+        for element in [
+            "table", "section", "article", "ol", "li", "tr", "td", "p", "pre", "div",
+        ] {
+            let opened = html.matches(&format!("<{element}>")).count()
+                + html.matches(&format!("<{element} ")).count();
+            let closed = html.matches(&format!("</{element}>")).count();
+            assert!(
+                opened > 0 && opened == closed,
+                "{element}: {opened} {closed}"
+            );
+        }
+    }
+    let page = folder.path().join("en.html");
+    let again = [
+        "report",
+        "--conf",
+        CONF,
+        "-o",
+        page.to_str().unwrap(),
+        valid,
+    ];
+    let (status, _, error) = program(&root, &again);
+    assert_eq!(status, 2);
+    assert!(error.contains("exists already"), "{error}");
+    // a single file needs no contents
+    let (status, html) = report(&root, &folder.path().join("one.html"), &[valid]);
+    assert_eq!((status, html.contains("<nav>")), (0, false));
+}
+
+#[test]
+fn hostile_names_do_not_act_on_a_page() {
+    let Some(root) = fixtures("hostile_names_do_not_act_on_a_page") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder
+        .path()
+        .join("a\"><img src=x onerror=alert(1)>'; $(id)\u{1b}.asice");
+    std::fs::write(&file, hostile(&root)).unwrap();
+    let page = folder.path().join("page.html");
+    let (status, html) = report(&root, &page, &[file.to_str().unwrap()]);
+    assert_eq!(status, 1);
+    for acting in [
+        "<script", "<img", "<svg", "<b ", "\u{1b}", "\u{202e}", "\u{9b}", "$(id)\"",
+    ] {
+        assert!(!html.contains(acting), "{acting}");
+    }
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    assert!(html.contains("EE1&lt;svg onload=x&gt;"));
+    // the name is not put before a shell
+    for command in between(&html, "<pre class=\"command\">", "</pre>") {
+        assert!(
+            !command.contains("$(id)") && !command.contains("onerror"),
+            "{command}"
+        );
+    }
+    assert!(html.contains("sha512sum container.asice"));
+}
+
+/// The commands on the page do what the page says, in other people's programs; on a tampered container they show it.
+#[test]
+fn the_commands_on_the_page_work() {
+    let test = "the_commands_on_the_page_work";
+    let Some(root) = fixtures(test) else {
+        return;
+    };
+    for tool in ["openssl", "unzip", "xmlsec1", "sha512sum"] {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {tool}")])
+            .output();
+        if !found.is_ok_and(|found| found.status.success()) {
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "no {tool}"
+            );
+            println!("SKIPPED {test}: {tool} is not installed");
+            return;
+        }
+    }
+    let mut steps = 0;
+    for (file, least) in [
+        ("asic/valid-signed-message", 10),
+        ("asic/valid-signed-hashchain", 11),
+        ("asic/valid-batch-ts", 11),
+        ("asic/valid-non-batch-rest", 12),
+        ("asic/valid-non-batch-soap-attachments", 13),
+        ("asic-core/valid-signed-message-with-attachments", 11),
+        ("asic/wrong-message", 0),
+    ] {
+        let (failed, count) = by_hand(&root, file);
+        if least == 0 {
+            // the message is another: its digest, and all references at once
+            assert_eq!(failed.len(), 2, "{file}: {failed:?}");
+        } else {
+            assert!(failed.is_empty(), "{file}: {failed:#?}");
+            assert!(count >= least, "{file}: {count}");
+            steps += count;
+        }
+    }
+    println!("VECTORS openssl {steps} tried, 0 left out");
+}
+
+/// Runs the commands of a container's page in one shell: those whose output is not the expected, and how many there were.
+fn by_hand(root: &Path, file: &str) -> (Vec<String>, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("{file}.asice");
+    let name = Path::new(&file).file_name().unwrap();
+    std::fs::copy(root.join(&file), folder.path().join(name)).unwrap();
+    let (_, html) = report(root, &folder.path().join("page.html"), &[&file]);
+    std::os::unix::fs::symlink(root.join(CONF), folder.path().join("verificationconf")).unwrap();
+    let plain = |html: &str| {
+        html.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&amp;", "&")
+    };
+    let steps: Vec<(String, Vec<String>)> = between(&html, "<li class=\"step\">", "</li>")
+        .into_iter()
+        .map(|step| {
+            let command = between(step, "<pre class=\"command\">", "</pre>");
+            let expected = between(step, "<code>", "</code>");
+            let expected = expected.first().map(|text| plain(text)).unwrap_or_default();
+            (
+                plain(command.first().unwrap()),
+                expected.split(" … ").map(str::to_owned).collect(),
+            )
+        })
+        .collect();
+    let script: String = steps
+        .iter()
+        .map(|(command, _)| format!("{command}\necho @@\n"))
+        .collect();
+    let program = Path::new(env!("CARGO_BIN_EXE_jibek-audit"))
+        .parent()
+        .unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let paths = std::iter::once(program.to_owned()).chain(std::env::split_paths(&path));
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .env("PATH", std::env::join_paths(paths).unwrap())
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed: Vec<&str> = output.split("@@\n").collect();
+    assert_eq!(printed.len(), steps.len() + 1, "{output}");
+    let count = steps.len();
+    let failed = steps
+        .into_iter()
+        .zip(printed)
+        .filter(|((_, expected), printed)| !expected.iter().all(|line| printed.contains(line)))
+        .map(|((command, expected), printed)| format!("{command}: {expected:?}: {printed}"))
+        .collect();
+    (failed, count)
+}
+
 /// Enough of a ZIP writer for entries of any name.
 #[derive(Default)]
 struct ZipWriter {
