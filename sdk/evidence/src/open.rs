@@ -341,9 +341,9 @@ pub(crate) fn verify_certificate(
     }
     if responses
         .iter()
-        .any(|response| tlv::first(response).is_none())
+        .any(|response| response.first() != Some(&SEQUENCE) || tlv::first(response).is_none())
     {
-        return Err(OpenError::Malformed("an OCSP response that is cut off"));
+        return Err(OpenError::Malformed("an OCSP response that is none"));
     }
     let responses = responses
         .into_iter()
@@ -406,6 +406,8 @@ pub(crate) fn unknown_issuer(certificate: &Certificate, instance: &str) -> OpenE
     }
 }
 
+/// What an OCSP response is.
+const SEQUENCE: u8 = 0x30;
 /// Most OCSP responses of one signature: one for each certificate of a path.
 const MAX_OCSP: usize = 16;
 

@@ -205,7 +205,7 @@ impl<'d> Signature<'d> {
             let uri = xml::attribute(reference, "URI").unwrap_or_default();
             let id = uri.strip_prefix('#').unwrap_or(uri);
             let element = xml::by_id(self.element.document(), id).ok_or(MISSING)?;
-            let der = lenient::binding(&xml::deep_text(element));
+            let der = lenient::binding(&xml::deep_text(element)).ok_or(WRONG)?;
             let certificate = Certificate::from_der(tlv::first(&der).ok_or(WRONG)?.to_vec())
                 .map_err(|_| Malformed("a certificate that cannot be read"))?;
             let stated = xml::child(reference, XADES_NAMESPACE, "CertDigest")
@@ -227,19 +227,24 @@ impl<'d> Signature<'d> {
             .flat_map(xml::children)
             .filter(|child| xml::is(*child, XADES_NAMESPACE, "EncapsulatedOCSPValue"))
             .map(|value| {
-                let der = lenient::binding(&xml::deep_text(value));
+                let der = lenient::binding(&xml::deep_text(value)).unwrap_or_default();
                 tlv::first(&der).unwrap_or(&der).to_vec()
             })
             .collect()
     }
 
-    /// The time-stamp token of a single stamp, and the element that holds it: looked up by its written name, as X-Road does. In
-    /// containers of 2014 it stands there without an element of its own (`signatures-and-log.md` 3.5).
-    pub(crate) fn time_stamp(&self) -> Option<(Node<'d, 'd>, Vec<u8>)> {
+    /// The element that holds the time-stamp token of a single stamp: looked up by its written name, as X-Road does. In containers
+    /// of 2014 the token stands there without an element of its own (`signatures-and-log.md` 3.5).
+    pub(crate) fn time_stamp_element(&self) -> Option<Node<'d, 'd>> {
         let document = self.element.document();
-        let element = xml::first_written(document, "xades:EncapsulatedTimeStamp")
-            .or_else(|| xml::first_written(document, "xades:SignatureTimeStamp"))?;
-        let token = lenient::binding(&xml::deep_text(element));
+        xml::first_written(document, "xades:EncapsulatedTimeStamp")
+            .or_else(|| xml::first_written(document, "xades:SignatureTimeStamp"))
+    }
+
+    /// That element and the token in it.
+    pub(crate) fn time_stamp(&self) -> Option<(Node<'d, 'd>, Vec<u8>)> {
+        let element = self.time_stamp_element()?;
+        let token = lenient::binding(&xml::deep_text(element))?;
         (!token.is_empty()).then_some((element, token))
     }
 

@@ -160,8 +160,13 @@ impl From<OpenError> for Refusal {
         if lacking {
             Self::Doubt(explain(&error))
         } else {
+            let mut code = error.code();
+            if code == "cannot_create_cert_path" {
+                // what X-Road's path builder did not expect has no code of its own
+                code.push_str(".internal_error");
+            }
             Self::Invalid {
-                code: error.code(),
+                code,
                 reason: explain(&error),
             }
         }

@@ -43,7 +43,9 @@ impl XmlRefused {
     /// Whether it is no XML document at all, rather than one that we do not want.
     pub(crate) fn is_malformed(&self) -> bool {
         match self {
-            Self::Check(error) => matches!(error, XmlError::Malformed { .. }),
+            Self::Check(error) => {
+                matches!(error, XmlError::Encoding | XmlError::Malformed { .. })
+            }
             Self::NotUtf8 => true,
             Self::Malformed(error) => !matches!(error, roxmltree::Error::NodesLimitReached),
         }

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 use super::{Judge, MessageFacts, Refusal, facts::Unread, invalid};
-use crate::{container::Container, signature::Signature};
+use crate::{container::Container, signature::Signature, xml};
 
 impl<'a> Judge<'a> {
     /// The signature document. X-Road keeps entries as text, so bytes that are none become replacement characters.
     pub(super) fn document(&self) -> Result<Cow<'a, str>, Refusal> {
         required(self.container, SIGNATURES, "asic_signature_not_found")
-            .map(|document| String::from_utf8_lossy(document))
+            .map(|document| without_latin_1(String::from_utf8_lossy(document)))
     }
 
     /// Step 1, but for the time-stamp, for which the signature must be read.
@@ -38,10 +38,18 @@ impl<'a> Judge<'a> {
                     format!("{STAMP} is empty"),
                 ));
             }
-            None if signature.time_stamp().is_none() => {
-                return Err(invalid("malformed_signature", "there is no time-stamp"));
+            Some(_) => {}
+            None => {
+                let element = signature
+                    .time_stamp_element()
+                    .ok_or_else(|| invalid("malformed_signature", "there is no time-stamp"))?;
+                if xml::deep_text(element).trim().is_empty() {
+                    return Err(invalid(
+                        "asic_timestamp_not_found",
+                        "the time-stamp is empty",
+                    ));
+                }
             }
-            _ => {}
         }
         self.check_pair("ts-hashchain.xml", "ts-hashchainresult.xml")?;
         for manifest in [MANIFEST, ASIC_MANIFEST] {
@@ -102,6 +110,25 @@ impl<'a> Judge<'a> {
                 Ok(None)
             }
         }
+    }
+}
+
+/// A document that declares ISO-8859-1, without its declaration, its bytes read as X-Road's parser then reads them: each as a letter.
+fn without_latin_1(document: Cow<'_, str>) -> Cow<'_, str> {
+    let Some((declaration, content)) = document
+        .strip_prefix("<?xml")
+        .and_then(|rest| rest.split_once("?>"))
+    else {
+        return document;
+    };
+    let declared = declaration.to_ascii_lowercase();
+    let is_latin_1 = ["encoding=\"iso-8859-1\"", "encoding='iso-8859-1'"]
+        .iter()
+        .any(|encoding| declared.contains(encoding));
+    if is_latin_1 {
+        Cow::Owned(content.bytes().map(char::from).collect())
+    } else {
+        document
     }
 }
 

@@ -4,7 +4,7 @@ use jibek_certs::{digest::digest, parse::Certificate, signer::Weakness, tsp::Tim
 use time::OffsetDateTime;
 
 use super::{Judge, Refusal, entries::STAMP, explain, invalid};
-use crate::{hash_chain, names, signature::Signature};
+use crate::{hash_chain, names, signature::Signature, tlv};
 
 /// What the time-stamp proves.
 pub(super) struct Stamp {
@@ -24,6 +24,12 @@ impl Judge<'_> {
                 .map(|(_, token)| token)
                 .ok_or_else(|| invalid("malformed_signature", "there is no time-stamp"))?,
         };
+        if tlv::first(&der).is_some_and(|first| first.len() != der.len()) {
+            return Err(invalid(
+                "malformed_signature",
+                "there is something behind the time-stamp",
+            ));
+        }
         let token = self
             .memory
             .token(&der)

@@ -59,14 +59,14 @@ fn stamped_inside(court: &Court, document: &str, start: &str, end: &str) -> Stri
 fn single_stamps_of_every_time_are_valid() {
     let court = Court::new();
     let document = signature(&court);
-    let stamp = ("<xades:SignatureTimeStamp>", "</xades:SignatureTimeStamp>");
+    let stamp_start = "<xades:SignatureTimeStamp>";
     for (what, start, end) in [
         (
             "of today",
             "<xades:SignatureTimeStamp><xades:EncapsulatedTimeStamp>",
             "</xades:EncapsulatedTimeStamp></xades:SignatureTimeStamp>",
         ),
-        ("of 2014", stamp.0, stamp.1),
+        ("of 2014", stamp_start, "</xades:SignatureTimeStamp>"),
         (
             "in a child of another name",
             "<xades:SignatureTimeStamp><xades:Other>",
@@ -97,8 +97,56 @@ fn single_stamps_of_every_time_are_valid() {
         ));
         assert_eq!(code(&verdict), "malformed_signature", "{what}");
     }
-    let verdict = court.judge(&unstamped(&court, document));
-    assert_eq!(code(&verdict), "malformed_signature");
+    // Nothing, an empty one, one with something behind it, and one that is not base64.
+    let stamp = |text: &str| {
+        document.replace(
+            "<xades:UnsignedSignatureProperties>",
+            &format!("<xades:UnsignedSignatureProperties><xades:SignatureTimeStamp>{text}</xades:SignatureTimeStamp>"),
+        )
+    };
+    let good = stamped_inside(
+        &court,
+        &document,
+        stamp_start,
+        "</xades:SignatureTimeStamp>",
+    );
+    let token = STANDARD
+        .decode(
+            good.split_once(stamp_start)
+                .unwrap()
+                .1
+                .split_once('<')
+                .unwrap()
+                .0,
+        )
+        .unwrap();
+    let longer = STANDARD.encode([&token[..], &[0]].concat());
+    for (document, expected) in [
+        (document.clone(), "malformed_signature"),
+        (stamp("\n"), "asic_timestamp_not_found"),
+        (
+            stamp("<xades:EncapsulatedTimeStamp/>"),
+            "asic_timestamp_not_found",
+        ),
+        (stamp(&longer), "malformed_signature"),
+        (stamp("?"), "malformed_signature"),
+    ] {
+        let verdict = court.judge(&unstamped(&court, document));
+        assert_eq!(code(&verdict), expected, "{verdict:?}");
+    }
+}
+
+/// A declared encoding that says the same of these bytes.
+#[test]
+fn iso_8859_1_is_read() {
+    let court = Court::new();
+    let document = signature(&court).replace("encoding=\"UTF-8\"", "encoding=\"ISO-8859-1\"");
+    let verdict = court.judge(&court.contain_signature(
+        document.into(),
+        court.scene.now,
+        DigestAlgorithm::Sha512,
+    ));
+    assert_eq!(code(&verdict), "valid", "{verdict:?}");
 }
 
 /// The wrapper's namespace of 2014, no wrapper at all, and the canonical forms that other software asks for.
