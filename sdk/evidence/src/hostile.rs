@@ -375,6 +375,20 @@ fn wrapped_signatures_are_refused() {
             &["duplicate_ids"],
         ),
         (
+            "a second key",
+            good.replace("</ds:KeyInfo>", "</ds:KeyInfo><ds:KeyInfo></ds:KeyInfo>"),
+            MALFORMED,
+            MALFORMED,
+            &[],
+        ),
+        (
+            "something else behind the key",
+            good.replace("</ds:KeyInfo>", "</ds:KeyInfo><evil/>"),
+            MALFORMED,
+            MALFORMED,
+            &[],
+        ),
+        (
             "another target",
             good.replace("Target=\"#signature\"", "Target=\"#other\""),
             MALFORMED,

@@ -54,7 +54,12 @@ pub(super) fn locate_object<'d>(
     form: Form,
 ) -> Result<Node<'d, 'd>, Malformed> {
     let object = match form {
-        Form::Container => xml::first_written(document, "ds:Object"),
+        Form::Container => {
+            if after.any(|child| !xml::is(child, DS_NAMESPACE, "Object")) {
+                return Err(Malformed("an element that does not belong in a signature"));
+            }
+            xml::first_written(document, "ds:Object")
+        }
         Form::Wire => after.next(),
     };
     let object = object
