@@ -308,6 +308,9 @@ fn manifests_of_time_stamps_are_verified() {
     }
 }
 
+/// The request with a header that ours would refuse on the wire.
+const CONTROL: &str = "GET\r\n/r1/DEV/GOV/5678/land/parcels/17\r\nX-Road-Client:DEV/GOV/1234/sub\r\nX-Road-Id:one\r\nx-road-request-id:two\r\nother:\u{1}\r\n";
+
 type Entries = BTreeMap<String, Vec<u8>>;
 
 /// What must be there and must not be empty, each with X-Road's code, in X-Road's order.
@@ -429,6 +432,11 @@ fn entries_are_demanded_as_x_road_does() {
             "a message of no kind",
             set("message.xml", "hello"),
             "internal_error",
+        ),
+        (
+            "a control character in a header",
+            set("message.xml", CONTROL),
+            "malformed_signature.invalid_hash_chain_ref",
         ),
         (
             "a message that is no XML",
