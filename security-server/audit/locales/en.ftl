@@ -157,6 +157,10 @@ next-file = Check the name of the file and the right to read it, and run the pro
 
 ## What a court should note
 findings-none = Nothing else was found.
+findings-more = { $count ->
+    [one] One more note is left out here.
+   *[other] { $count } more notes are left out here.
+}
 finding-attachment_absent = An attachment was signed but is not in the file. What stood in it cannot be seen from this file.
 finding-attachment_differs = An attachment in the file is not the one that was signed. Its content proves nothing.
 finding-attachment_uncovered = An attachment in the file was signed by nobody. Its content proves nothing.

@@ -391,6 +391,15 @@ mod tests {
             [0x30, 7, 2, 1, 1, 2, 2, 0, 0x80]
         );
         assert_eq!(ecdsa_der(&[1, 2, 3]), None);
+        // made by OpenSSL over P-256; r has its highest bit set
+        let value = "a418e30fba43ecfdf108315bb461ebc270334df60bb0b334fb429fbe36c4b8f9\
+                     7219ee79fead9d4bd34de683688e2730933e568cb56bbd3f3e88d9d2385bf7f8";
+        let der = "3045022100a418e30fba43ecfdf108315bb461ebc270334df60bb0b334fb429fbe36c4b8f9\
+                   02207219ee79fead9d4bd34de683688e2730933e568cb56bbd3f3e88d9d2385bf7f8";
+        let bytes: Vec<u8> = (0..value.len() / 2)
+            .map(|at| u8::from_str_radix(value.get(2 * at..2 * at + 2).unwrap(), 16).unwrap())
+            .collect();
+        assert_eq!(jibek_certs::digest::hex(&ecdsa_der(&bytes).unwrap()), der);
         // P-521
         let long = ecdsa_der(&[0x11; 132]).unwrap();
         assert!(

@@ -488,6 +488,37 @@ fn no_path_of_a_container_is_followed() {
     assert!(signer.starts_with("-----BEGIN CERTIFICATE-----"));
 }
 
+/// Thousands of findings are counted, not told.
+#[test]
+fn many_findings_stay_readable() {
+    let Some(root) = fixtures("many_findings_stay_readable") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let original = std::fs::read(root.join("asic/valid-signed-message.asice")).unwrap();
+    let container = Container::read(&original, &ContainerLimits::default()).unwrap();
+    let mut zip = ZipWriter::default();
+    for (name, content) in container.entries() {
+        zip.add(name, content);
+    }
+    for number in 0..2000 {
+        zip.add(&format!("other{number}"), b"hostile");
+    }
+    let file = folder.path().join("x.asice");
+    std::fs::write(&file, zip.finish()).unwrap();
+    let file = file.to_str().unwrap();
+    for (language, more) in [
+        ("en", "1950 more notes are left out here."),
+        ("ru", "Здесь опущено ещё 1950 замечаний."),
+        ("ky", "Бул жерде дагы 1950 эскертүү келтирилген жок."),
+    ] {
+        let (status, text) = explained(&root, &["--lang", language, "--conf", CONF, file]);
+        assert_eq!(status, 0);
+        assert!(text.contains(more), "{text}");
+        assert!(text.len() < 40_000);
+    }
+}
+
 fn report(root: &Path, page: &Path, arguments: &[&str]) -> (i32, String) {
     let start = ["report", "--conf", CONF, "-o", page.to_str().unwrap()];
     let (status, out, error) = program(root, &[&start, arguments].concat());

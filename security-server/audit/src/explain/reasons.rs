@@ -3,8 +3,8 @@
 use jibek_certs::trust::Trust;
 use jibek_evidence::{container::Direction, verify::Outcome};
 
-use super::{Teller, names::name_of};
-use crate::speech::{tame, text};
+use super::{Teller, names::name_of, proof::size};
+use crate::speech::{number, tame, text};
 
 impl Teller<'_> {
     pub(super) fn reason(&self) -> Vec<String> {
@@ -98,8 +98,14 @@ impl Teller<'_> {
         if findings.is_empty() && self.case.report().is_some() {
             return vec![self.speech.say("findings-none")];
         }
+        let left = findings.len().saturating_sub(MOST_FINDINGS);
+        let more = (left > 0).then(|| {
+            self.speech
+                .tell("findings-more", [number("count", size(left))])
+        });
         findings
             .iter()
+            .take(MOST_FINDINGS)
             .map(|finding| {
                 let key = format!("finding-{}", finding.id());
                 let detail = tame(finding.text());
@@ -114,9 +120,13 @@ impl Teller<'_> {
                     ),
                 }
             })
+            .chain(more)
             .collect()
     }
 }
+
+/// So many findings are told, the rest are counted.
+const MOST_FINDINGS: usize = 50;
 
 /// What is at the bottom of a verdict's code, as far as people need to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

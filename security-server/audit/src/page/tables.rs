@@ -159,7 +159,8 @@ impl Words<'_> {
                     .map(|content| row(name, &digest(DigestAlgorithm::Sha512, content), state)),
             );
         }
-        for attachment in case.report().map(Report::attachments).unwrap_or_default() {
+        let attachments = case.report().map(Report::attachments).unwrap_or_default();
+        for attachment in attachments.iter().take(MOST_ROWS) {
             let name = attachment.name().trim_start_matches('/');
             let standing = match (attachment.is_verified(), container.entry(name)) {
                 (true, _) => "part-proved",
@@ -180,6 +181,10 @@ fn findings(case: &Case<'_>) -> Vec<Vec<String>> {
     case.verdict()
         .findings
         .iter()
+        .take(MOST_ROWS)
         .map(|finding| vec![finding.id().to_owned(), tame(finding.text())])
         .collect()
 }
+
+/// So many rows a table has; a container may have thousands of attachments.
+const MOST_ROWS: usize = 500;
