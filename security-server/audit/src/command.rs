@@ -3,6 +3,7 @@
 mod explain;
 mod extract;
 mod options;
+mod progress;
 mod report;
 mod verify;
 
@@ -24,7 +25,7 @@ pub(crate) enum Command {
     ///
     /// The exit status is that of verify.
     Report(report::Report),
-    /// Judge containers: one line a file.
+    /// Judge containers, archives and logs: one line each.
     ///
     /// Exit status 0: all valid by X-Road's rules; 1: something is invalid; 2: something could not be judged. 1 outweighs 2.
     Verify(verify::Verify),

@@ -6,8 +6,50 @@ use jibek_conf::{
     files::{ConfDir, FilesError, read_bounded},
     snapshot::Snapshot,
 };
-use std::path::{Path, PathBuf};
+use jibek_evidence::container::Container;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use time::OffsetDateTime;
+
+/// By which configuration containers are judged.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Configuration {
+    /// All by one.
+    Fixed(Arc<Snapshot>),
+}
+
+/// The configuration for one container.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Chosen {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Since when it was in force, when there was a choice.
+    pub since: Option<OffsetDateTime>,
+}
+
+impl Configuration {
+    /// One configuration for all.
+    pub fn fixed(snapshot: Snapshot) -> Self {
+        Self::Fixed(Arc::new(snapshot))
+    }
+
+    /// The configuration to judge this container by.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn of(&self, _container: &Container) -> Result<Chosen, String> {
+        match self {
+            Self::Fixed(snapshot) => Ok(Chosen {
+                snapshot: Arc::clone(snapshot),
+                since: None,
+            }),
+        }
+    }
+}
 
 /// Why there is no configuration to judge by.
 #[derive(Debug, thiserror::Error)]

@@ -12,13 +12,25 @@
 mod configuration;
 pub mod explain;
 pub mod extract;
+mod json;
 mod judge;
+mod junit;
 pub mod page;
 mod profiles;
+mod source;
 pub mod speech;
+mod verify;
+mod whole;
 mod words;
 
-pub use configuration::{ConfigurationError, fetch_configuration, read_configuration};
-pub use judge::{Judged, Standing, judge_file, summary};
+pub use configuration::{
+    Chosen, Configuration, ConfigurationError, fetch_configuration, read_configuration,
+};
+pub use json::{SCHEMA, as_json, summary_as_json};
+pub use judge::{Judged, Note, Standing, judge_bytes, judge_file, read_file, summary};
+pub use junit::Junit;
 pub use profiles::{ProfilesError, read_profiles};
-pub use words::{as_json, as_line};
+pub use source::{Decryptor, DecryptorError, SourceOptions, Walk};
+pub use verify::{VerifyOptions, verify};
+pub use whole::{Fault, Line, Whole, WholeKind};
+pub use words::{Counts, Style, as_line, printable};

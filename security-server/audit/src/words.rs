@@ -1,32 +1,204 @@
-//! Words for people and for programs.
+//! Words for people.
 
-use jibek_evidence::verify::{Finding, Outcome, Report};
-use serde_json::{Value, json};
+use jibek_evidence::verify::{Outcome, Report};
+use std::fmt::Write as _;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::judge::{Judged, Standing};
+use crate::{
+    judge::Standing,
+    source::Walk,
+    whole::{Line, WholeKind},
+};
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "with colours or without")]
+pub enum Style {
+    /// With colours, for a terminal.
+    Colour,
+    /// Without.
+    #[default]
+    Plain,
+}
 
 /// One line for people: the file, how it stands, why, and what a court should know beside it.
-pub fn as_line(judged: &Judged, strict: bool) -> String {
-    let standing = judged.standing(strict);
-    let mut line = format!("{}: {}", judged.file.display(), standing.as_str());
-    match &judged.verdict.outcome {
-        Outcome::Valid(report) => {
-            if standing == Standing::Invalid {
-                line.push_str(" by --strict");
+pub fn as_line(line: &Line, strict: bool, style: Style) -> String {
+    let standing = line.standing(strict);
+    let (name, text) = match line {
+        Line::Container(judged) => {
+            let mut name = judged.file.display().to_string();
+            if let Some(entry) = &judged.entry {
+                let _ = write!(name, ": {entry}");
             }
-            line.push_str(&format!(": {}", sentence(report)));
+            let text = match &judged.verdict.outcome {
+                Outcome::Valid(report) if standing == Standing::Invalid => {
+                    format!("by --strict: {}", sentence(report))
+                }
+                Outcome::Valid(report) => sentence(report),
+                Outcome::Invalid { code, reason } => format!("{code}: {reason}"),
+                Outcome::CannotJudge { reason } => reason.clone(),
+            };
+            (name, text)
         }
-        Outcome::Invalid { code, reason } => line.push_str(&format!(": {code}: {reason}")),
-        Outcome::CannotJudge { reason } => line.push_str(&format!(": {reason}")),
+        Line::Whole(whole) => {
+            let files: Vec<String> = whole
+                .files
+                .iter()
+                .map(|it| it.display().to_string())
+                .collect();
+            let by_strict = standing == Standing::Invalid && whole.faults.is_empty();
+            let text = match line.reason(strict) {
+                (Some(_), Some(_)) if by_strict => format!("by --strict: {}", whole.sentence),
+                (Some(code), Some(reason)) => format!("{code}: {reason}"),
+                _ => whole.sentence.clone(),
+            };
+            let name = format!("{} {}", whole.kind.word(), files.join(" > "));
+            (name, text)
+        }
+    };
+    let mut rest = text;
+    for (id, text) in line.remarks() {
+        let _ = write!(rest, "; note {id}: {text}");
     }
-    for finding in &judged.verdict.findings {
-        line.push_str(&format!("; note {}: {}", finding.id(), finding.text()));
+    format!(
+        "{}: {}: {}",
+        printable(&name),
+        painted(standing, style),
+        printable(&rest)
+    )
+}
+
+/// How many of each there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Containers that are valid.
+    pub valid: u64,
+    /// Containers that are invalid.
+    pub invalid: u64,
+    /// Containers that could not be judged.
+    pub cannot_judge: u64,
+    /// Archives, chains and logs that are valid as a whole.
+    pub whole_valid: u64,
+    /// Archives, chains and logs that are invalid as a whole.
+    pub whole_invalid: u64,
+    /// Archives, chains and logs that could not be judged as a whole.
+    pub whole_cannot_judge: u64,
+    /// What was passed over in directories.
+    pub passed_over: u64,
+}
+
+impl Counts {
+    /// Counts one more.
+    pub fn add(&mut self, line: &Line, strict: bool) {
+        let count = match (line, line.standing(strict)) {
+            (Line::Container(_), Standing::Valid) => &mut self.valid,
+            (Line::Container(_), Standing::Invalid) => &mut self.invalid,
+            (Line::Container(_), Standing::CannotJudge) => &mut self.cannot_judge,
+            (Line::Whole(_), Standing::Valid) => &mut self.whole_valid,
+            (Line::Whole(_), Standing::Invalid) => &mut self.whole_invalid,
+            (Line::Whole(_), Standing::CannotJudge) => &mut self.whole_cannot_judge,
+        };
+        *count = count.saturating_add(1);
     }
-    // what comes from a file must not forge further lines
-    line.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+
+    /// Takes over what was passed over.
+    pub fn passed(&mut self, walk: Walk) {
+        self.passed_over = walk.passed_over;
+    }
+
+    /// Containers.
+    pub fn containers(&self) -> u64 {
+        [self.valid, self.invalid, self.cannot_judge]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Archives, chains and logs.
+    pub fn wholes(&self) -> u64 {
+        [
+            self.whole_valid,
+            self.whole_invalid,
+            self.whole_cannot_judge,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
+    /// How all of it stands: one that is invalid outweighs those that cannot be judged. Nothing at all cannot be judged.
+    pub fn standing(&self) -> Standing {
+        if self.invalid > 0 || self.whole_invalid > 0 {
+            Standing::Invalid
+        } else if self.cannot_judge > 0
+            || self.whole_cannot_judge > 0
+            || self.containers().saturating_add(self.wholes()) == 0
+        {
+            Standing::CannotJudge
+        } else {
+            Standing::Valid
+        }
+    }
+
+    /// The last line.
+    pub fn as_line(&self, style: Style) -> String {
+        let mut line = format!(
+            "{}: {} containers: {} valid, {} invalid, {} cannot be judged",
+            painted(self.standing(), style),
+            self.containers(),
+            self.valid,
+            self.invalid,
+            self.cannot_judge
+        );
+        if self.wholes() > 0 {
+            let _ = write!(
+                line,
+                "; {} archives, chains and logs: {} valid, {} invalid, {} cannot be judged",
+                self.wholes(),
+                self.whole_valid,
+                self.whole_invalid,
+                self.whole_cannot_judge
+            );
+        }
+        if self.passed_over > 0 {
+            let _ = write!(line, "; {} other files passed over", self.passed_over);
+        }
+        line
+    }
+}
+
+impl WholeKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Bundle => "file",
+            Self::Chain => "chain",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// What comes from a file must not forge further lines, move the cursor, or turn the direction of writing.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                '\u{fffd}'
+            }
+            '\u{2028}' | '\u{2029}' | '\u{feff}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
         .collect()
+}
+
+fn painted(standing: Standing, style: Style) -> String {
+    let colour = match (style, standing) {
+        (Style::Plain, _) => return standing.as_str().to_owned(),
+        (Style::Colour, Standing::Valid) => 32,
+        (Style::Colour, Standing::Invalid) => 31,
+        (Style::Colour, Standing::CannotJudge) => 33,
+    };
+    format!("\u{1b}[1;{colour}m{}\u{1b}[0m", standing.as_str())
 }
 
 fn sentence(report: &Report) -> String {
@@ -42,7 +214,7 @@ fn sentence(report: &Report) -> String {
         written(report.stamp_time())
     );
     if let Some(authority) = report.stamp_authority() {
-        sentence.push_str(&format!(" by {}", authority.subject()));
+        let _ = write!(sentence, " by {}", authority.subject());
     }
     for attachment in report.attachments() {
         let word = if attachment.is_verified() {
@@ -50,96 +222,13 @@ fn sentence(report: &Report) -> String {
         } else {
             "unverified"
         };
-        sentence.push_str(&format!(", {} {word}", attachment.name()));
+        let _ = write!(sentence, ", {} {word}", attachment.name());
     }
     sentence
 }
 
-/// One object for programs. `code` is X-Road's, or a finding's when `strict` makes the difference.
-pub fn as_json(judged: &Judged, strict: bool) -> Value {
-    let standing = judged.standing(strict);
-    let verdict = match standing {
-        Standing::Valid => "valid",
-        Standing::Invalid => "invalid",
-        Standing::CannotJudge => "cannot_judge",
-    };
-    let findings: Vec<Value> = judged
-        .verdict
-        .findings
-        .iter()
-        .map(|finding| json!({ "id": finding.id(), "text": finding.text() }))
-        .collect();
-    let (code, reason, report) = match &judged.verdict.outcome {
-        Outcome::Valid(report) => {
-            let first = judged
-                .verdict
-                .findings
-                .first()
-                .filter(|_| standing == Standing::Invalid);
-            (
-                first.map(|finding| finding.id().to_owned()),
-                first.map(|finding| Finding::text(finding).to_owned()),
-                Some(details(report)),
-            )
-        }
-        Outcome::Invalid { code, reason } => (Some(code.clone()), Some(reason.clone()), None),
-        Outcome::CannotJudge { reason } => (None, Some(reason.clone()), None),
-    };
-    json!({
-        "file": judged.file.to_string_lossy(),
-        "verdict": verdict,
-        "code": code,
-        "reason": reason,
-        "findings": findings,
-        "report": report,
-    })
-}
-
-fn details(report: &Report) -> Value {
-    let message = report.message();
-    let certificate = |certificate: &jibek_certs::parse::Certificate| {
-        json!({
-            "subject": certificate.subject().rfc2253(),
-            "issuer": certificate.issuer().rfc2253(),
-            "serial_number": certificate.serial_decimal(),
-            "not_before": written(certificate.not_before()),
-            "not_after": written(certificate.not_after()),
-        })
-    };
-    let attachments: Vec<Value> = report
-        .attachments()
-        .iter()
-        .map(|attachment| {
-            json!({
-                "name": attachment.name(),
-                "digest": attachment.digest().to_hex(),
-                "algorithm": attachment.digest().algorithm().name(),
-                "verified": attachment.is_verified(),
-            })
-        })
-        .collect();
-    json!({
-        "kind": message.kind().to_string().to_ascii_lowercase(),
-        "direction": message.direction().as_str(),
-        "message_id": message.message_id(),
-        "client": message.client().to_string(),
-        "service": message.service().to_string(),
-        "sender": report.sender().to_string(),
-        "signer": certificate(report.signer()),
-        "signing_time": report.signing_time().map(written),
-        "ocsp": report.ocsp().map(|ocsp| json!({
-            "produced_at": written(ocsp.produced_at()),
-            "responder": certificate(ocsp.responder()),
-        })),
-        "time_stamp": {
-            "time": written(report.stamp_time()),
-            "authority": report.stamp_authority().map(certificate),
-        },
-        "attachments": attachments,
-    })
-}
-
-fn written(time: OffsetDateTime) -> String {
+/// A time for people and programs.
+pub(crate) fn written(time: OffsetDateTime) -> String {
     time.to_utc()
         .format(&Rfc3339)
         .unwrap_or_else(|_| time.to_string())

@@ -8,7 +8,9 @@
 )]
 
 use bytes::Bytes;
-use jibek_audit::{Judged, Standing, as_json, as_line, judge_file, read_configuration, summary};
+use jibek_audit::{
+    Judged, Line, Standing, Style, as_json, as_line, judge_file, read_configuration, summary,
+};
 use jibek_evidence::{
     container::{Container, ContainerLimits, ContainerParts, write_container},
     verify::{Outcome, verify_container},
@@ -155,9 +157,17 @@ fn fixtures(test: &str) -> Option<PathBuf> {
     Some(root)
 }
 
-fn judge(root: &Path, configuration: &str, file: &str) -> Judged {
+fn judge(root: &Path, configuration: &str, file: &str) -> Line {
     let configuration = read_configuration(&root.join("globalconf").join(configuration)).unwrap();
-    judge_file(&root.join(format!("{file}.asice")), &configuration)
+    let judged = judge_file(&root.join(format!("{file}.asice")), &configuration);
+    Line::Container(Box::new(judged))
+}
+
+fn judged(line: &Line) -> &Judged {
+    match line {
+        Line::Container(judged) => judged,
+        Line::Whole(_) => panic!("{line:?}"),
+    }
 }
 
 #[test]
@@ -166,18 +176,23 @@ fn verdicts_are_x_road_s() {
         return;
     };
     for (number, file, standing, code, findings) in VERDICTS {
-        let judged = judge(&root, "globalconf_good2_v3", file);
+        let line = judge(&root, "globalconf_good2_v3", file);
         assert_eq!(
-            judged.standing(false),
+            line.standing(false),
             standing,
             "{number}: {}",
-            as_line(&judged, false)
+            as_line(&line, false, Style::Plain)
         );
-        if let Outcome::Invalid { code: found, .. } = &judged.verdict.outcome {
-            assert_eq!(found, code, "{number}: {}", as_line(&judged, false));
+        if let Outcome::Invalid { code: found, .. } = &judged(&line).verdict.outcome {
+            assert_eq!(
+                found,
+                code,
+                "{number}: {}",
+                as_line(&line, false, Style::Plain)
+            );
         }
         if standing == Standing::Valid {
-            let found: Vec<&str> = judged
+            let found: Vec<&str> = judged(&line)
                 .verdict
                 .findings
                 .iter()
@@ -189,11 +204,11 @@ fn verdicts_are_x_road_s() {
             } else {
                 Standing::Invalid
             };
-            assert_eq!(judged.standing(true), strict, "{number}");
+            assert_eq!(line.standing(true), strict, "{number}");
         }
-        assert_eq!(as_line(&judged, false).lines().count(), 1);
+        assert_eq!(as_line(&line, false, Style::Plain).lines().count(), 1);
         assert_eq!(
-            as_json(&judged, false)["verdict"]
+            as_json(&line, false)["verdict"]
                 .as_str()
                 .map(|word| word.replace('_', " ")),
             Some(standing.as_str().replace("be judged", "judge"))
@@ -208,19 +223,19 @@ fn another_configuration_cannot_judge() {
         return;
     };
     for (number, file, standing, code, _) in VERDICTS {
-        let judged = judge(&root, "globalconf_cs", file);
+        let line = judge(&root, "globalconf_cs", file);
         let expected = if standing == Standing::Valid {
             Standing::CannotJudge
         } else {
             standing
         };
         assert_eq!(
-            judged.standing(false),
+            line.standing(false),
             expected,
             "{number}: {}",
-            as_line(&judged, false)
+            as_line(&line, false, Style::Plain)
         );
-        if let Outcome::Invalid { code: found, .. } = &judged.verdict.outcome {
+        if let Outcome::Invalid { code: found, .. } = &judged(&line).verdict.outcome {
             assert_eq!(found, code, "{number}");
         }
     }
@@ -468,11 +483,11 @@ fn the_program_says_so() {
         "asic-core/valid-signed-message.asice",
     );
     for (arguments, status, lines) in [
-        (vec!["--conf", conf, valid, noted], 0, 2),
+        (vec!["--conf", conf, valid, noted], 0, 3),
         (vec!["--conf", conf, "--strict", valid], 0, 1),
         (vec!["--conf", conf, "--strict", noted], 1, 1),
-        (vec!["--conf", conf, valid, wrong, old], 1, 3),
-        (vec!["--conf", conf, valid, old], 2, 2),
+        (vec!["--conf", conf, valid, wrong, old], 1, 4),
+        (vec!["--conf", conf, valid, old], 2, 3),
         (vec!["--conf", conf, "no/such.asice"], 2, 1),
         (vec!["--conf", "globalconf/globalconf_cs", valid], 2, 1),
         (vec!["--conf", "no/such/directory", valid], 2, 0),

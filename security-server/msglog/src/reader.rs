@@ -221,7 +221,7 @@ impl Opening<'_> {
             return Ok(());
         }
         if let Some(summary) = self.index(header, length).filter(|_| !last) {
-            self.add(header, Source::File(Arc::new(summary.0)), &summary.1);
+            self.add(header, &path, Source::File(Arc::new(summary.0)), &summary.1);
             return Ok(());
         }
         let collected = collect_beside_writer(file.as_ref(), header.key, last)
@@ -277,10 +277,15 @@ impl Opening<'_> {
             index: collected.index,
             file,
         };
-        self.add(header, source, &sets);
+        self.add(header, path, source, &sets);
     }
 
-    fn add(&mut self, header: SegmentHeader, source: Source, sets: &Sets) {
+    fn add(&mut self, header: SegmentHeader, path: &Path, source: Source, sets: &Sets) {
+        let last = self.sets.records.runs().last().map(|(_, last)| last);
+        let first = sets.records.first();
+        if first.is_some_and(|first| last.is_some_and(|last| first <= last)) {
+            self.damage(path, 0, "a record's number is not larger than those before");
+        }
         for (all, new) in [
             (&mut self.sets.records, &sets.records),
             (&mut self.sets.stamped, &sets.stamped),
@@ -301,15 +306,27 @@ impl Opening<'_> {
 
     fn finish(self) -> (State, ReaderReport) {
         let Self {
+            layout,
             mut state,
             sets,
             bad_bodies,
             mut report,
             ..
         } = self;
+        let dir = layout.dir().to_path_buf();
         report.segments = crate::num::wide(state.segments.len());
         report.records = sets.records.count();
         state.unstamped = sets.records;
+        // a stamp may cover records of segments that were taken away from the front
+        let first = state.segments.values().next().map(|it| it.first_id);
+        let gone = sets
+            .stamped
+            .iter()
+            .filter(|id| first.is_some_and(|first| *id >= first) && !state.unstamped.contains(*id));
+        for _ in gone.take(MOST_GONE) {
+            let what = "a stamp covers a record that is not there";
+            report.damage.push(Damage::new(&dir, 0, what));
+        }
         for id in sets.stamped.iter() {
             state.unstamped.remove(id);
         }
@@ -335,3 +352,6 @@ pub(crate) fn numbers(layout: &Layout, fs: &dyn Fs) -> Result<BTreeSet<u64>, Log
     };
     Ok(names.iter().filter_map(number).collect())
 }
+
+/// Missing records that are told one by one.
+const MOST_GONE: usize = 100;

@@ -1,5 +1,6 @@
 //! A file, its verdict, and the pieces that are shown of it.
 
+use bytes::Bytes;
 use jibek_conf::snapshot::Snapshot;
 use jibek_evidence::{
     container::{Container, ContainerLimits},
@@ -8,7 +9,7 @@ use jibek_evidence::{
 use std::path::Path;
 
 use crate::{
-    judge::{Judged, Standing, read_file},
+    judge::{Judged, Standing, cannot_judge, read_file},
     speech::tame,
 };
 
@@ -16,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Case<'c> {
     judged: Judged,
-    bytes: Option<Vec<u8>>,
+    bytes: Option<Bytes>,
     container: Option<Container>,
     exhibits: Exhibits,
     configuration: &'c Snapshot,
@@ -28,13 +29,7 @@ impl<'c> Case<'c> {
         match read_file(file) {
             Ok(bytes) => Self::of(file, bytes, configuration),
             Err(reason) => Self {
-                judged: Judged {
-                    file: file.to_owned(),
-                    verdict: Verdict {
-                        outcome: Outcome::CannotJudge { reason },
-                        findings: Vec::new(),
-                    },
-                },
+                judged: Judged::new(file, None, cannot_judge(reason)),
                 bytes: None,
                 container: None,
                 exhibits: Exhibits::default(),
@@ -44,7 +39,7 @@ impl<'c> Case<'c> {
     }
 
     /// Judges the bytes of a container.
-    pub fn of(file: &Path, bytes: Vec<u8>, configuration: &'c Snapshot) -> Self {
+    pub fn of(file: &Path, bytes: Bytes, configuration: &'c Snapshot) -> Self {
         let (container, verdict) = match Container::read(&bytes, &ContainerLimits::default()) {
             Ok(container) => {
                 let verdict = verify_container(&container, configuration);
@@ -61,10 +56,7 @@ impl<'c> Case<'c> {
         };
         let exhibits = container.as_ref().map(Exhibits::of).unwrap_or_default();
         Self {
-            judged: Judged {
-                file: file.to_owned(),
-                verdict,
-            },
+            judged: Judged::new(file, None, verdict),
             bytes: Some(bytes),
             container,
             exhibits,
