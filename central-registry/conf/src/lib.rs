@@ -10,6 +10,7 @@
 pub mod anchor;
 pub mod fetch;
 pub mod files;
+pub mod history;
 pub mod model;
 pub mod part;
 pub mod snapshot;

@@ -1,5 +1,6 @@
 //! The commands, one file each: its options, and what it does with them.
 
+mod bench;
 mod explain;
 mod extract;
 mod options;

@@ -6,22 +6,29 @@ use jibek_conf::{
     files::{ConfDir, FilesError, read_bounded},
     snapshot::Snapshot,
 };
-use jibek_evidence::container::Container;
+use jibek_evidence::{
+    container::Container,
+    verify::{Memory, Verdict, stamp_time, verify_container_with},
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 use time::OffsetDateTime;
 
+use crate::kept::KeptHistory;
+
 /// By which configuration containers are judged.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Configuration {
     /// All by one.
-    Fixed(Arc<Snapshot>),
+    Fixed(Chosen),
+    /// Each by the one that was in force when it was stamped.
+    Kept(KeptHistory),
 }
 
-/// The configuration for one container.
+/// The configuration for one container, and what was found with it before.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Chosen {
@@ -29,24 +36,38 @@ pub struct Chosen {
     pub snapshot: Arc<Snapshot>,
     /// Since when it was in force, when there was a choice.
     pub since: Option<OffsetDateTime>,
+    memory: Arc<Memory>,
+}
+
+impl Chosen {
+    pub(crate) fn new(snapshot: Snapshot, since: Option<OffsetDateTime>) -> Self {
+        Self {
+            snapshot: Arc::new(snapshot),
+            since,
+            memory: Arc::default(),
+        }
+    }
+
+    /// Judges a container.
+    pub fn judge(&self, container: &Container) -> Verdict {
+        verify_container_with(container, self.snapshot.as_ref(), &self.memory)
+    }
 }
 
 impl Configuration {
     /// One configuration for all.
     pub fn fixed(snapshot: Snapshot) -> Self {
-        Self::Fixed(Arc::new(snapshot))
+        Self::Fixed(Chosen::new(snapshot, None))
     }
 
     /// The configuration to judge this container by.
     ///
     /// # Errors
     /// Why there is none, in words.
-    pub fn of(&self, _container: &Container) -> Result<Chosen, String> {
+    pub fn of(&self, container: &Container) -> Result<Chosen, String> {
         match self {
-            Self::Fixed(snapshot) => Ok(Chosen {
-                snapshot: Arc::clone(snapshot),
-                since: None,
-            }),
+            Self::Fixed(chosen) => Ok(chosen.clone()),
+            Self::Kept(history) => history.of(stamp_time(container)),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Judged {
         }
     }
 
-    /// How it stands; when `strict`, whatever is told beside the verdict counts as invalid.
+    /// How it stands; when `strict`, whatever lies in it without being covered makes it invalid, and every note does.
     pub fn standing(&self, strict: bool) -> Standing {
         match &self.verdict.outcome {
             Outcome::Valid(_) if strict && self.first_note().is_some() => Standing::Invalid,
@@ -121,7 +121,11 @@ impl Judged {
 
     /// What makes it invalid when `strict`.
     pub(crate) fn first_note(&self) -> Option<(&'static str, &str)> {
-        self.remarks().next()
+        let findings = self.verdict.findings.iter();
+        let uncovered = findings.filter(|it| it.kind().is_uncovered());
+        let uncovered = uncovered.map(|it| (it.id(), it.text()));
+        let notes = self.notes.iter().map(|it| (it.id, it.text.as_str()));
+        uncovered.chain(notes).next()
     }
 }
 
@@ -212,4 +216,4 @@ pub(crate) fn explain(error: &dyn std::error::Error) -> String {
 }
 
 /// What containers may unpack to as well.
-pub(crate) const MAX_FILE_BYTES: u64 = 2 << 30;
+const MAX_FILE_BYTES: u64 = 2 << 30;

@@ -15,6 +15,7 @@ pub mod extract;
 mod json;
 mod judge;
 mod junit;
+mod kept;
 pub mod page;
 mod profiles;
 mod source;
@@ -29,6 +30,7 @@ pub use configuration::{
 pub use json::{SCHEMA, as_json, summary_as_json};
 pub use judge::{Judged, Note, Standing, judge_bytes, judge_file, read_file, summary};
 pub use junit::Junit;
+pub use kept::KeptHistory;
 pub use profiles::{ProfilesError, read_profiles};
 pub use source::{Decryptor, DecryptorError, SourceOptions, Walk};
 pub use verify::{VerifyOptions, verify};

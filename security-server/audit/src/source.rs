@@ -6,7 +6,7 @@ mod log;
 mod walk;
 
 use bytes::Bytes;
-use jibek_evidence::verify::{Verdict, verify_container};
+use jibek_evidence::verify::Verdict;
 use std::{fs, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use crate::{
@@ -80,9 +80,8 @@ impl Job {
     /// Whether it may take so much memory that no other such may be judged at the same time.
     pub(crate) fn is_large(&self) -> bool {
         match self {
-            Self::Bytes { .. } | Self::Done(_) => false,
+            Self::Bytes { .. } | Self::Done(_) | Self::Record(_) => false,
             Self::File(file) => fs::metadata(file).is_ok_and(|it| it.len() > LARGE_BYTES),
-            Self::Record(job) => job.is_large(),
         }
     }
 
@@ -147,8 +146,7 @@ fn judge_container(
     match configuration.of(container) {
         Err(reason) => Judged::new(file, entry, cannot_judge(reason)),
         Ok(chosen) => {
-            let verdict = verify_container(container, chosen.snapshot.as_ref());
-            let mut judged = Judged::new(file, entry, verdict);
+            let mut judged = Judged::new(file, entry, chosen.judge(container));
             judged.configuration_since = chosen.since;
             judged
         }

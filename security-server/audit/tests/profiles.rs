@@ -57,7 +57,6 @@ fn a_declared_profile_makes_a_container_judgeable() {
         let renamed = text.replace("FiVRKCertificateProfile", "KgSkKlass3CertificateProfile");
         assert_eq!(renamed != text, name.ends_with(".xml"), "{name}");
         let path = conf.join(name);
-        #[expect(clippy::disallowed_methods, reason = "a test's scratch folder")]
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         atomic_write(&path, renamed.as_bytes()).unwrap();
     }

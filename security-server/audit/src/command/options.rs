@@ -7,11 +7,13 @@ use jibek_audit::{
 };
 use jibek_certs::time::{Clock, SystemClock};
 use jibek_conf::snapshot::Snapshot;
+use jibek_protocol::profile::Profiles;
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     sync::Arc,
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 /// Which configuration to judge by.
@@ -23,6 +25,13 @@ pub(super) struct ConfigurationOptions {
     /// Configuration anchor whose sources give the configuration of today instead.
     #[arg(long, value_name = "FILE", conflicts_with = "conf")]
     anchor: Option<PathBuf>,
+    /// Directory with the configurations that a registry kept: each container is judged by the one that was in force when it
+    /// was stamped. May be repeated, for several registries of an instance.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["conf", "anchor"])]
+    conf_history: Vec<PathBuf>,
+    /// Judge everything by the configuration that was in force at a moment, as 2026-11-23T08:00:00Z.
+    #[arg(long, value_name = "TIME", requires = "conf_history", value_parser = moment)]
+    conf_at: Option<OffsetDateTime>,
     /// File that declares certificate profiles which X-Road does not bring along; a security server's own file will do.
     #[arg(long, value_name = "FILE")]
     profiles: Option<PathBuf>,
@@ -31,30 +40,52 @@ pub(super) struct ConfigurationOptions {
 impl ConfigurationOptions {
     /// What containers are judged by, each by that of its time where there is a choice.
     pub(super) fn configuration(&self) -> anyhow::Result<Configuration> {
-        Ok(Configuration::fixed(self.load()?))
+        match self.conf_at {
+            None if !self.conf_history.is_empty() => Ok(Configuration::Kept(self.history()?)),
+            _ => Ok(Configuration::fixed(self.load()?)),
+        }
     }
 
-    /// Reads or fetches it, and warns on stderr of what is odd about it.
+    /// Reads or fetches one configuration for everything, and warns on stderr of what is odd about it. Of kept ones it is that
+    /// of the moment that was asked for, else the newest.
     pub(super) fn load(&self) -> anyhow::Result<Snapshot> {
         let configuration = match &self.anchor {
-            None => read_configuration(&self.conf)?,
+            _ if !self.conf_history.is_empty() => {
+                let moment = self.conf_at.unwrap_or_else(|| SystemClock.now());
+                let found = self.history()?.at(moment);
+                found.map_err(anyhow::Error::msg)?.0
+            }
+            None => read_configuration(&self.conf)?.with_profiles(&self.profiles()?),
             Some(anchor) => {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                     .context("cannot start")?;
-                runtime.block_on(fetch_configuration(anchor, SystemClock.now()))?
+                let fetched = fetch_configuration(anchor, SystemClock.now());
+                runtime.block_on(fetched)?.with_profiles(&self.profiles()?)
             }
-        };
-        let configuration = match &self.profiles {
-            None => configuration,
-            Some(path) => configuration.with_profiles(&read_profiles(path)?),
         };
         for warning in configuration.warnings() {
             writeln!(io::stderr(), "jibek-audit: {warning}").context("cannot write")?;
         }
         Ok(configuration)
     }
+
+    fn history(&self) -> anyhow::Result<KeptHistory> {
+        Ok(KeptHistory::open(&self.conf_history, self.profiles()?)?)
+    }
+
+    fn profiles(&self) -> anyhow::Result<Profiles> {
+        match &self.profiles {
+            None => Ok(Profiles::default()),
+            Some(path) => Ok(read_profiles(path)?),
+        }
+    }
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| "a time with its offset, such as 2026-11-23T08:00:00Z".to_owned())
 }
 
 /// Keys for encrypted archives.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    bench::Bench,
     options::{ConfigurationOptions, PgpOptions},
     progress::Progress,
 };
@@ -34,12 +35,15 @@ pub(crate) struct Verify {
     /// Write a report for build servers, too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Count every note beside a verdict as invalid.
+    /// Make invalid what lies in a container, archive or log without being covered.
     #[arg(long)]
     strict: bool,
     /// How many to judge at the same time; 0 is one for each core.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     jobs: usize,
+    /// Say on stderr how fast it was, next to what a core could do at most.
+    #[arg(long, hide = true)]
+    bench: bool,
     /// When to use colours. Never with NO_COLOR in the environment.
     #[arg(long, value_enum, default_value_t = When::Auto)]
     color: When,
@@ -79,11 +83,17 @@ impl Verify {
             progress: Progress::start(),
             lines: 0,
         };
+        let bench = Bench::start();
         let walk = verify(&self.files, &options, &configuration, |line| {
             report.show(&line)
         })
         .context("cannot write")?;
         report.counts.passed(walk);
+        let judged = report.counts.containers();
+        if self.bench {
+            let said = bench.finish(judged, self.jobs)?;
+            writeln!(io::stderr(), "{said}").context("cannot write")?;
+        }
         let standing = report.finish()?;
         Ok(ExitCode::from(standing.exit_code()))
     }

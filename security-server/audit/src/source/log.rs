@@ -1,8 +1,10 @@
 //! The log of one of our servers, live or copied: each record is judged as the container that would be made of it.
 
 use bytes::Bytes;
+use jibek_certs::digest::{Digest, DigestAlgorithm, Hasher};
 use jibek_evidence::{
-    container::{Container, ContainerParts, Direction, container_name, write_container},
+    container::{Container, Direction, ReadError, container_name},
+    names::CONTAINER_TYPE,
     verify::{Outcome, Report},
 };
 use jibek_msglog::{LogError, LogReader, Record, RecordId, fs::OsFs};
@@ -13,12 +15,11 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use time::OffsetDateTime;
 
-use super::{Job, LARGE_BYTES, SharedReader, Sink, judge_container, unseen};
+use super::{Job, SharedReader, Sink, judge_container, unseen};
 use crate::{
     configuration::Configuration,
-    judge::{Judged, MAX_FILE_BYTES, Note, cannot_judge, explain, open_container},
+    judge::{Judged, Note, cannot_judge, explain},
     whole::{Fault, Whole, WholeKind},
 };
 
@@ -92,16 +93,6 @@ impl RecordJob {
         (self.dir.clone(), Some(format!("record {}", self.id)))
     }
 
-    pub(super) fn is_large(&self) -> bool {
-        let bodies = self.reader.read(self.id).ok().flatten();
-        let bodies = bodies.iter().flat_map(|record| &record.bodies);
-        bodies
-            .filter(|body| body.kept)
-            .map(|body| body.len)
-            .sum::<u64>()
-            > LARGE_BYTES
-    }
-
     pub(super) fn judge(self, configuration: &Configuration) -> Judged {
         let (dir, mut entry) = self.name();
         let record = match self.reader.read(self.id) {
@@ -121,8 +112,7 @@ impl RecordJob {
         };
         let mut judged = match container {
             None => Judged::new(dir, entry, cannot_judge("the record has no time-stamp yet")),
-            Some(Err(verdict)) => Judged::new(dir, entry, verdict),
-            Some(Ok(container)) => judge_container(dir, entry, &container, configuration),
+            Some(container) => judge_container(dir, entry, &container, configuration),
         };
         if let Outcome::Valid(report) = &judged.verdict.outcome {
             notes.extend(index_differs(&record, report));
@@ -136,40 +126,46 @@ impl RecordJob {
         &self,
         record: &Record,
         notes: &mut Vec<Note>,
-    ) -> Result<Option<Result<Container, jibek_evidence::verify::Verdict>>, String> {
+    ) -> Result<Option<Container>, String> {
         let Some(stamp) = &record.stamp else {
             return Ok(None);
         };
-        let mut attachments = Vec::new();
+        let entry = |name: &str, bytes: &Bytes| Some((name.to_owned(), bytes.clone()));
+        let (parts, optional) = (&record.parts, |name: &str, bytes: &Option<Bytes>| {
+            bytes.as_ref().map(|it| (name.to_owned(), it.clone()))
+        });
+        let entries = [
+            Some((
+                "mimetype".to_owned(),
+                Bytes::from_static(CONTAINER_TYPE.as_bytes()),
+            )),
+            entry("message.xml", &parts.message),
+            entry("META-INF/signatures.xml", &parts.signature),
+            optional("sig-hashchainresult.xml", &parts.hash_chain_result),
+            optional("sig-hashchain.xml", &parts.hash_chain),
+            entry("ts-hashchainresult.xml", &stamp.hash_chain_result),
+            entry("ts-hashchain.xml", &stamp.hash_chain),
+            entry("META-INF/timestamp.tst", &stamp.token),
+        ];
+        let refused = |error: ReadError| explain(&error);
+        let mut container =
+            Container::from_entries(entries.into_iter().flatten()).map_err(refused)?;
         for body in record.bodies.iter().filter(|body| body.kept) {
-            if body.len > MAX_FILE_BYTES {
-                return Err(format!("body {} is larger than 2 GiB", body.index));
-            }
+            let name = format!("attachment{}", body.index);
             match self.body(body.index) {
-                Ok(Some(bytes)) => attachments.push(bytes),
+                Ok(Some(digest)) => {
+                    container = container.with_digest(&name, digest).map_err(refused)?;
+                }
                 Ok(None) => {}
                 Err(Missing::Gone(text)) => notes.push(Note::new("body_missing", text)),
                 Err(Missing::Unreadable(reason)) => return Err(reason),
             }
         }
-        let nanoseconds = i128::from(record.head.time_ms).saturating_mul(1_000_000);
-        let parts = ContainerParts {
-            message: record.parts.message.clone(),
-            signature: record.parts.signature.clone(),
-            hash_chain_result: record.parts.hash_chain_result.clone(),
-            hash_chain: record.parts.hash_chain.clone(),
-            ts_token: Some(stamp.token.clone()),
-            ts_hash_chain_result: Some(stamp.hash_chain_result.clone()),
-            ts_hash_chain: Some(stamp.hash_chain.clone()),
-            attachments,
-            time: OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
-                .unwrap_or(OffsetDateTime::UNIX_EPOCH),
-        };
-        let bytes = write_container(&parts).map_err(|error| explain(&error))?;
-        Ok(Some(open_container(&bytes)))
+        Ok(Some(container))
     }
 
-    fn body(&self, index: u32) -> Result<Option<Bytes>, Missing> {
+    /// The digest of a body, which is read as a stream: size costs no memory.
+    fn body(&self, index: u32) -> Result<Option<Digest>, Missing> {
         let body = self.reader.body(self.id, index).map_err(|error| {
             let text = format!("body {index} is not there: {}", explain(&error));
             match error {
@@ -181,16 +177,22 @@ impl RecordJob {
             }
         })?;
         let Some(body) = body else { return Ok(None) };
-        let mut bytes = Vec::new();
-        body.into_reader()
-            .read_to_end(&mut bytes)
-            .map_err(|error| match error.kind() {
-                ErrorKind::UnexpectedEof => {
-                    Missing::Gone(format!("body {index} is shorter than it was"))
-                }
-                _ => Missing::Unreadable(format!("body {index} cannot be read: {error}")),
-            })?;
-        Ok(Some(bytes.into()))
+        let (mut reader, mut hasher) = (body.into_reader(), Hasher::new(DigestAlgorithm::Sha512));
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = reader
+                .read(&mut chunk)
+                .map_err(|error| match error.kind() {
+                    ErrorKind::UnexpectedEof => {
+                        Missing::Gone(format!("body {index} is shorter than it was"))
+                    }
+                    _ => Missing::Unreadable(format!("body {index} cannot be read: {error}")),
+                })?;
+            match chunk.get(..read) {
+                None | Some([]) => return Ok(Some(hasher.finish())),
+                Some(bytes) => hasher.update(bytes),
+            }
+        }
     }
 }
 
@@ -227,6 +229,8 @@ fn direction(record: &Record) -> Direction {
     }
 }
 
+/// What is read of a body at once.
+const CHUNK_BYTES: usize = 256 << 10;
 /// Damaged places that are told one by one.
 const MOST_FAULTS: usize = 100;
 
