@@ -3,11 +3,13 @@
 CARGO ?= cargo
 # Where the demo leaves its state; `make demo STATE=DIR` puts it elsewhere.
 STATE ?= $(CURDIR)/state
+# `make fuzz SECONDS=600` gives every target its share of ten minutes.
+SECONDS ?= 60
 # `make demo ONCE=1` ends with the exit status of the story instead of staying up.
 ONCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench fuzz
 
 help: ## Say what there is
 	@echo "Jibek: data exchange between agencies, X-Road 7 compatible."
@@ -17,6 +19,7 @@ help: ## Say what there is
 	@echo
 	@echo "  make demo ONCE=1    end after the story instead of staying up"
 	@echo "  make demo STATE=DIR keep everything it makes under DIR (default: ./state)"
+	@echo "  make fuzz SECONDS=600 TARGETS='container soap'"
 
 demo: ## A whole country on this machine: four agencies, three servers, evidence, proof
 	@.ci/need build
@@ -35,3 +38,7 @@ bench: ## Exchanges a second, latency, memory and CPU, next to the same calls wi
 	@.ci/need build
 	$(CARGO) build --release --locked --bins
 	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-bench
+
+fuzz: ## Every parser against mutated input for a share of SECONDS; a table of executions and crashes
+	@.ci/need build
+	@CARGO="$(CARGO)" SECONDS_TOTAL="$(SECONDS)" .ci/fuzz $(TARGETS)

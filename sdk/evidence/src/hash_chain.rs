@@ -1,6 +1,6 @@
 //! Hash trees over the parts of many messages, and each message's way to the top (`signatures-and-log.md` section 2).
 //!
-//! [`build`] writes the bytes X-Road writes; [`verify`] follows X-Road's rules with limits of its own on steps and depth.
+//! [`build`] writes the bytes X-Road writes; [`verify`] follows X-Road's rules with limits of its own on steps and documents.
 
 mod build;
 mod schema;
@@ -8,8 +8,8 @@ mod verify;
 
 pub use build::{BuildError, ChainNames, Chains, Leaf, build};
 pub use verify::{
-    ChainError, DataReference, DigestMismatch, Input, MAX_DEPTH, MAX_STEPS, Trust, VerifiedChain,
-    verify,
+    ChainError, DataReference, DigestMismatch, Input, MAX_DOCUMENTS, MAX_STEPS, Trust,
+    VerifiedChain, verify,
 };
 
 use jibek_certs::digest::{Digest, DigestAlgorithm, Hasher};

@@ -59,6 +59,8 @@ mod court;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod scene;

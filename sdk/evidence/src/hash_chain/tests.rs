@@ -2,6 +2,8 @@ use jibek_certs::digest::{Digest, DigestAlgorithm, digest};
 use proptest::prelude::*;
 
 use super::*;
+
+mod shapes;
 use crate::{
     container::{Container, ContainerLimits},
     fixtures, names,

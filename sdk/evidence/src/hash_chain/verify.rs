@@ -1,7 +1,7 @@
 //! Walking a chain to its top (`signatures-and-log.md` 2.5).
 
 use jibek_certs::digest::{Digest, DigestAlgorithm, digest};
-use roxmltree::Node;
+use roxmltree::{Document, Node};
 use std::collections::{HashMap, HashSet};
 
 use super::{
@@ -127,11 +127,22 @@ impl ChainError {
             Self::WrongTop(_) => "invalid_hash_chain",
         }
     }
+
+    /// The same for a document that could not be had, to be told later.
+    fn again(&self, name: &str) -> Self {
+        match self {
+            Self::Unresolved { .. } => Self::Unresolved {
+                name: name.to_owned(),
+            },
+            _ => Self::Malformed("a document that cannot be read"),
+        }
+    }
 }
 
 /// Checks that `result` is the top of `chain`, which is called `chain_name`, and that every name in `required` is on the way there.
 ///
-/// Steps and nesting are limited by [`MAX_STEPS`] and [`MAX_DEPTH`]; a step that depends on itself is refused.
+/// Steps may lie in other documents, which are asked of `inputs`. Steps are limited by [`MAX_STEPS`], documents by [`MAX_DOCUMENTS`];
+/// a step that depends on itself is refused.
 ///
 /// # Errors
 /// [`ChainError`].
@@ -145,29 +156,34 @@ pub fn verify<'a>(
     let result = xml::parse(result).map_err(ChainError::Xml)?;
     let top = result.root_element();
     check_result(top)?;
-    let uri = top
-        .attribute("URI")
+    let uri = xml::attribute(top, "URI")
         .ok_or(ChainError::Malformed("a result without URI"))?;
-    let (base, step) = uri
-        .split_once('#')
-        .ok_or(ChainError::Malformed("a result that names no step"))?;
-    if step.is_empty() {
-        return Err(ChainError::Malformed("a result that names no step"));
-    }
-    if base != chain_name {
-        return Err(ChainError::Unresolved {
-            name: base.to_owned(),
-        });
-    }
+    let (base, step) = split(uri)?;
     let [method, value] =
         xml::exactly(top).ok_or(ChainError::Malformed("a result needs a method and a value"))?;
     let method = algorithm(method)?;
     let expected = digest_value(value, method)?;
 
-    let chain = xml::parse(chain).map_err(ChainError::Xml)?;
-    let mut walk = Walk::new(chain.root_element(), chain_name, inputs)?;
-    let first = walk.step(step)?;
-    let found = walk.digest_of(first, method, 0)?;
+    // without a name there is no current chain yet
+    if base.is_empty() {
+        return Err(ChainError::Malformed("a result that names no chain"));
+    }
+    let source = |name: &str| match inputs(name) {
+        _ if name == chain_name => Ok(chain),
+        Input::Data(data) => Ok(data),
+        Input::Digest(_) | Input::OnTrust | Input::Unknown => Err(ChainError::Unresolved {
+            name: name.to_owned(),
+        }),
+    };
+    let mut loaded = load(base, &source)?;
+    if loaded.first().is_some_and(|first| first.document.is_err())
+        && let Err(error) = loaded.swap_remove(0).document
+    {
+        return Err(error);
+    }
+    let mut walk = Walk::new(&loaded, inputs)?;
+    let first = walk.step(0, base, step)?;
+    let found = walk.top(first, method)?;
     if found != expected {
         return Err(ChainError::WrongTop(Box::new(DigestMismatch {
             expected,
@@ -180,12 +196,63 @@ pub fn verify<'a>(
     })
 }
 
-struct Walk<'c, 'a> {
-    /// What the chain is called, for steps that name it.
-    name: &'c str,
-    steps: Vec<Node<'c, 'c>>,
-    by_id: HashMap<&'c str, usize>,
+/// A step's URI: the document, empty for the one that refers, and the step in it.
+fn split(uri: &str) -> Result<(&str, &str), ChainError> {
+    match uri.split_once('#') {
+        Some((base, step)) if !step.is_empty() => Ok((base, step)),
+        _ => Err(ChainError::Malformed("a URI that names no step")),
+    }
+}
+
+/// The document `first` and those that its steps refer to, and theirs; an error where one cannot be had.
+fn load<'d>(
+    first: &str,
+    source: &dyn Fn(&str) -> Result<&'d [u8], ChainError>,
+) -> Result<Vec<Loaded<'d>>, ChainError> {
+    let mut names = vec![first.to_owned()];
+    let mut loaded: Vec<Loaded<'d>> = Vec::new();
+    while let Some(name) = names.get(loaded.len()) {
+        let name = name.clone();
+        let document = source(&name).and_then(|bytes| xml::parse(bytes).map_err(ChainError::Xml));
+        if let Ok(document) = &document {
+            let references = document
+                .descendants()
+                .filter(|node| xml::is(*node, HASH_CHAIN_NAMESPACE, "StepRef"));
+            for reference in references {
+                let base = xml::attribute(reference, "URI")
+                    .and_then(|uri| uri.split_once('#'))
+                    .map_or("", |(base, _)| base);
+                if base.is_empty() || names.iter().any(|name| name == base) {
+                    continue;
+                }
+                if names.len() >= MAX_DOCUMENTS {
+                    return Err(ChainError::Malformed("too many documents"));
+                }
+                names.push(base.to_owned());
+            }
+        }
+        loaded.push(Loaded { name, document });
+    }
+    Ok(loaded)
+}
+
+struct Loaded<'d> {
+    name: String,
+    document: Result<Document<'d>, ChainError>,
+}
+
+/// One document of steps.
+struct Chain {
     default_method: Option<DigestAlgorithm>,
+}
+
+struct Walk<'c, 'a> {
+    names: Vec<&'c str>,
+    /// Errors of documents that cannot be used are told when a step leads there.
+    chains: Vec<Result<Chain, ChainError>>,
+    /// Of all documents: the element, and its document.
+    steps: Vec<(Node<'c, 'c>, usize)>,
+    by_id: HashMap<(usize, &'c str), usize>,
     inputs: &'c dyn Fn(&str) -> Input<'a>,
     open: Vec<bool>,
     known: HashMap<(usize, DigestAlgorithm), Digest>,
@@ -196,137 +263,171 @@ struct Walk<'c, 'a> {
     used: HashMap<String, HashSet<Digest>>,
 }
 
+/// A step that is being walked.
+struct Frame<'c> {
+    step: usize,
+    method: DigestAlgorithm,
+    chain: usize,
+    entries: std::vec::IntoIter<Node<'c, 'c>>,
+    digests: Vec<Digest>,
+}
+
+/// What an entry of a step comes to.
+enum Entry {
+    Digest(Digest),
+    Step(usize, DigestAlgorithm),
+}
+
 impl<'c, 'a> Walk<'c, 'a> {
     fn new(
-        root: Node<'c, 'c>,
-        name: &'c str,
+        loaded: &'c [Loaded<'c>],
         inputs: &'c dyn Fn(&str) -> Input<'a>,
     ) -> Result<Self, ChainError> {
-        check_chain(root)?;
-        let mut steps = Vec::new();
-        let mut by_id = HashMap::new();
-        let mut default_method = None;
-        for (place, child) in xml::children(root).enumerate() {
-            if place == 0 && xml::is(child, HASH_CHAIN_NAMESPACE, "DefaultDigestMethod") {
-                default_method = Some(algorithm_of(child)?);
-            } else if xml::is(child, HASH_CHAIN_NAMESPACE, "HashStep") {
-                if let Some(id) = schema::id(child)
-                    && by_id.insert(id, steps.len()).is_some()
-                {
-                    return Err(ChainError::Malformed("two steps of one id"));
-                }
-                steps.push(child);
-            } else {
-                return Err(ChainError::Malformed("an unknown element"));
-            }
-        }
-        if steps.len() > MAX_STEPS {
-            return Err(ChainError::Malformed("too many steps"));
-        }
-        let open = vec![false; steps.len()];
-        Ok(Self {
-            name,
-            steps,
-            by_id,
-            default_method,
+        let mut walk = Self {
+            names: loaded.iter().map(|loaded| loaded.name.as_str()).collect(),
+            chains: Vec::new(),
+            steps: Vec::new(),
+            by_id: HashMap::new(),
             inputs,
-            open,
+            open: Vec::new(),
             known: HashMap::new(),
             hashed: HashMap::new(),
             references: Vec::new(),
             used: HashMap::new(),
-        })
+        };
+        for (number, loaded) in loaded.iter().enumerate() {
+            let chain = match &loaded.document {
+                Ok(document) => walk.add(number, document.root_element()),
+                Err(error) => Err(error.again(&loaded.name)),
+            };
+            walk.chains.push(chain);
+        }
+        if walk.steps.len() > MAX_STEPS {
+            return Err(ChainError::Malformed("too many steps"));
+        }
+        walk.open = vec![false; walk.steps.len()];
+        Ok(walk)
     }
 
-    fn step(&self, id: &str) -> Result<usize, ChainError> {
-        self.by_id.get(id).copied().ok_or(ChainError::Malformed(
-            "a reference to a step that is not there",
-        ))
+    fn add(&mut self, chain: usize, root: Node<'c, 'c>) -> Result<Chain, ChainError> {
+        check_chain(root)?;
+        let mut default_method = None;
+        for child in xml::children(root) {
+            if !xml::is(child, HASH_CHAIN_NAMESPACE, "HashStep") {
+                default_method = Some(algorithm_of(child)?);
+                continue;
+            }
+            if let Some(id) = schema::id(child)
+                && self.by_id.insert((chain, id), self.steps.len()).is_some()
+            {
+                return Err(ChainError::Malformed("two steps of one id"));
+            }
+            self.steps.push((child, chain));
+        }
+        Ok(Chain { default_method })
     }
 
-    fn digest_of(
-        &mut self,
-        step: usize,
-        method: DigestAlgorithm,
-        depth: usize,
-    ) -> Result<Digest, ChainError> {
-        if let Some(known) = self.known.get(&(step, method)) {
-            return Ok(*known);
+    /// The step `id` of the document `base`, or of the document number `current`.
+    fn step(&mut self, current: usize, base: &str, id: &str) -> Result<usize, ChainError> {
+        let chain = match base {
+            "" => Some(current),
+            base => self.names.iter().position(|name| *name == base),
+        };
+        let chain = chain.ok_or_else(|| ChainError::Unresolved {
+            name: base.to_owned(),
+        })?;
+        if let Some(Err(error)) = self.chains.get_mut(chain) {
+            // the walk ends here
+            return Err(std::mem::replace(error, ChainError::Malformed("")));
         }
-        if depth >= MAX_DEPTH {
-            return Err(ChainError::Malformed("steps nested too deep"));
+        self.by_id
+            .get(&(chain, id))
+            .copied()
+            .ok_or(ChainError::Malformed(
+                "a reference to a step that is not there",
+            ))
+    }
+
+    /// The digest of a step, by way of all that it depends on. Depth costs no stack: who wrote the chain decides on it.
+    fn top(&mut self, first: usize, method: DigestAlgorithm) -> Result<Digest, ChainError> {
+        let mut frames = Vec::new();
+        let mut current = self.enter(first, method)?;
+        loop {
+            let Some(entry) = current.entries.next() else {
+                let digest = step_digest(current.method, &current.digests);
+                if let Some(open) = self.open.get_mut(current.step) {
+                    *open = false;
+                }
+                self.known.insert((current.step, current.method), digest);
+                match frames.pop() {
+                    Some(before) => current = before,
+                    None => return Ok(digest),
+                }
+                current.digests.push(digest);
+                continue;
+            };
+            match self.entry(entry, current.chain)? {
+                Entry::Digest(digest) => current.digests.push(digest),
+                Entry::Step(step, method) => {
+                    let below = self.enter(step, method)?;
+                    frames.push(std::mem::replace(&mut current, below));
+                }
+            }
         }
-        let node = *self.steps.get(step).ok_or(ChainError::Malformed(
+    }
+
+    fn enter(&mut self, step: usize, method: DigestAlgorithm) -> Result<Frame<'c>, ChainError> {
+        let (node, chain) = *self.steps.get(step).ok_or(ChainError::Malformed(
             "a reference to a step that is not there",
         ))?;
         match self.open.get_mut(step) {
             Some(open) if !*open => *open = true,
             _ => return Err(ChainError::Malformed("a step that depends on itself")),
         }
-        let mut entries = Vec::new();
-        for entry in xml::children(node) {
-            entries.push(self.entry(entry, depth)?);
-        }
+        let entries: Vec<Node<'c, 'c>> = xml::children(node).collect();
         if entries.is_empty() {
             return Err(ChainError::Malformed("an empty step"));
         }
-        if let Some(open) = self.open.get_mut(step) {
-            *open = false;
-        }
-        let digest = step_digest(method, &entries);
-        self.known.insert((step, method), digest);
-        Ok(digest)
+        Ok(Frame {
+            step,
+            method,
+            chain,
+            digests: Vec::with_capacity(entries.len()),
+            entries: entries.into_iter(),
+        })
     }
 
-    fn entry(&mut self, entry: Node<'c, 'c>, depth: usize) -> Result<Digest, ChainError> {
+    fn entry(&mut self, entry: Node<'c, 'c>, chain: usize) -> Result<Entry, ChainError> {
+        let default_method = match self.chains.get(chain) {
+            Some(Ok(chain)) => chain.default_method,
+            _ => None,
+        };
         let mut children = xml::children(entry).peekable();
         let method = match children.next_if(|child| xml::is(*child, DS_NAMESPACE, "DigestMethod")) {
             Some(method) => algorithm(method)?,
-            None => self
-                .default_method
-                .ok_or(ChainError::Malformed("a digest without method"))?,
+            None => default_method.ok_or(ChainError::Malformed("a digest without method"))?,
         };
-        if let Some(transforms) =
-            children.next_if(|child| xml::is(*child, DS_NAMESPACE, "Transforms"))
-            && xml::children(transforms).next().is_some()
-        {
-            return Err(ChainError::Malformed("transforms"));
-        }
         let value = children.next();
-        if children.next().is_some() {
-            return Err(ChainError::Malformed("an unknown element"));
-        }
+        let uri = || {
+            xml::attribute(entry, "URI")
+                .ok_or(ChainError::Malformed("a reference without URI"))
+        };
         if xml::is(entry, HASH_CHAIN_NAMESPACE, "StepRef") {
-            let uri = entry
-                .attribute("URI")
-                .ok_or(ChainError::Malformed("a reference without URI"))?;
-            let id = uri
-                .strip_prefix(self.name)
-                .unwrap_or(uri)
-                .strip_prefix('#')
-                .ok_or_else(|| ChainError::Unresolved {
-                    name: uri.to_owned(),
-                })?;
-            if value.is_some() {
-                return Err(ChainError::Malformed("an unknown element"));
-            }
-            let step = self.step(id)?;
-            return self.digest_of(step, method, depth.saturating_add(1));
+            let (base, id) = split(uri()?)?;
+            let step = self.step(chain, base, id)?;
+            return Ok(match self.known.get(&(step, method)) {
+                Some(known) => Entry::Digest(*known),
+                None => Entry::Step(step, method),
+            });
         }
         let value = digest_value(
             value.ok_or(ChainError::Malformed("no digest value"))?,
             method,
         )?;
         if xml::is(entry, HASH_CHAIN_NAMESPACE, "HashValue") {
-            return Ok(value);
+            return Ok(Entry::Digest(value));
         }
-        if !xml::is(entry, HASH_CHAIN_NAMESPACE, "DataRef") {
-            return Err(ChainError::Malformed("an unknown element"));
-        }
-        let name = entry
-            .attribute("URI")
-            .ok_or(ChainError::Malformed("a reference without URI"))?;
-        self.data(name, value)
+        self.data(uri()?, value).map(Entry::Digest)
     }
 
     fn data(&mut self, name: &str, stated: Digest) -> Result<Digest, ChainError> {
@@ -385,13 +486,12 @@ fn algorithm(method: Node<'_, '_>) -> Result<DigestAlgorithm, ChainError> {
 }
 
 fn algorithm_of(method: Node<'_, '_>) -> Result<DigestAlgorithm, ChainError> {
-    method
-        .attribute("Algorithm")
+    xml::attribute(method, "Algorithm")
         .and_then(DigestAlgorithm::from_uri)
         .ok_or(ChainError::Malformed("an unknown digest method"))
 }
 
 /// Most steps of one chain: each level of a tree is a step, so a billion messages need 31; the rest is for other people's shapes.
 pub const MAX_STEPS: usize = 4096;
-/// Deepest nesting of steps.
-pub const MAX_DEPTH: usize = 64;
+/// Most documents that steps of one chain may lie in; real chains have one.
+pub const MAX_DOCUMENTS: usize = 8;
