@@ -6,7 +6,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jibek_certs::time::Clock;
-use jibek_conf::{Anchor, ConfDir, FetchOptions, Fetcher, Snapshot};
+use jibek_conf::{Anchor, ConfDir, FetchOptions, Fetcher, Snapshot, fetch::Federations};
 use jibek_msglog::{LogConfig, MessageLog, fs::OsFs};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
@@ -198,6 +198,8 @@ impl App {
         let seed = u64::from_le_bytes(seed);
         let mut options = FetchOptions::default();
         options.order_seed = seed;
+        options.interval = config.configuration.interval;
+        options.federations = Federations::from_names(&config.configuration.federations);
         let fetcher = Fetcher::new(
             anchor,
             ConfDir::new(config.state_dir.join("globalconf"))

@@ -3,7 +3,8 @@
 //! A message takes one [`Snapshot`] and keeps it. The watcher asks its source on schedule, with some jitter so that
 //! the servers of a country do not all ask in the same second, and swaps the pointer when something new was
 //! verified. A failed download changes nothing: the snapshot in force stays until it expires by itself
-//! (`registry-and-globalconf.md` 1.8), and what failed is shown in words.
+//! (`registry-and-globalconf.md` 1.8), and what failed is shown in words. A federated instance that expires goes out of
+//! force at that moment, by itself.
 
 use std::{
     fmt,
@@ -17,10 +18,13 @@ use arc_swap::ArcSwap;
 use jibek_certs::time::{Clock, Timestamp};
 use jibek_conf::{
     fetch::Fetcher,
-    model::{NEWEST_VERSION, SharedParameters, SourceAddress},
-    part::render_shared,
+    model::{
+        ManagementService, NEWEST_VERSION, PrivateParameters, SharedParameters, SourceAddress,
+    },
+    part::{render_private, render_shared},
     snapshot::{InstanceParts, Snapshot},
 };
+use jibek_protocol::id::ClientId;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::{drain::Drain, metrics::Metrics, outbound};
@@ -49,9 +53,20 @@ pub fn empty_snapshot(own_instance: &str) -> Result<Arc<Snapshot>, EmptySnapshot
         external_certificates: Vec::new(),
     });
     let shared = render_shared(&shared, NEWEST_VERSION).map_err(|source| failed(source.into()))?;
-    let parts = vec![InstanceParts::new(own_instance, NEWEST_VERSION, shared)];
+    let provider = ClientId::new(own_instance, "NONE", "none", None)
+        .map_err(|source| failed(source.into()))?;
+    let private = PrivateParameters::new(
+        own_instance,
+        ManagementService {
+            registration_url: "https://unknown.invalid".to_owned(),
+            registration_certificate: None,
+            provider,
+        },
+    );
+    let mut parts = InstanceParts::new(own_instance, NEWEST_VERSION, shared);
+    parts.private = Some(render_private(&private).into());
     let snapshot =
-        Snapshot::from_parts(own_instance, parts).map_err(|source| failed(source.into()))?;
+        Snapshot::from_parts(own_instance, vec![parts]).map_err(|source| failed(source.into()))?;
     Ok(Arc::new(snapshot.with_expiry(
         Some(Timestamp::UNIX_EPOCH),
         Some(Timestamp::UNIX_EPOCH),
@@ -164,6 +179,10 @@ impl ConfWatch {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Arc<Self> {
+        let initial = match initial.without_expired(clock.now()) {
+            Some(rest) => Arc::new(rest),
+            None => initial,
+        };
         Arc::new(Self {
             current: Arc::new(ArcSwap::new(initial)),
             source: AsyncMutex::new(source),
@@ -215,6 +234,7 @@ impl ConfWatch {
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, ConfSourceError> {
         let mut source = self.source.lock().await;
         let result = source.refresh(self.clock.now()).await;
+        self.drop_expired();
         let now = self.clock.now();
         self.metrics.configuration_refresh(result.is_ok());
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,6 +259,21 @@ impl ConfWatch {
         result
     }
 
+    /// Takes expired foreign instances out of force.
+    fn drop_expired(&self) {
+        let before = self.snapshot();
+        if let Some(rest) = before.without_expired(self.clock.now()) {
+            for warning in rest.warnings() {
+                tracing::warn!(warning, "a federated instance is out of force");
+            }
+            // Unless a download has put something newer in force meanwhile.
+            let found = self.current.compare_and_swap(&before, Arc::new(rest));
+            if Arc::ptr_eq(&found, &before) {
+                self.changes.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
     /// Downloads on schedule until the drain begins. The first wait comes first: call [`ConfWatch::refresh`]
     /// before, if the start shall wait for it.
     pub async fn run(self: Arc<Self>, drain: Drain) {
@@ -254,10 +289,20 @@ impl ConfWatch {
                 self.settings.interval
             };
             let pause = jitter.stretch(pause, self.settings.jitter);
-            tokio::select! {
-                () = drain.requested() => return,
-                () = self.clock.sleep(pause) => {}
-                () = self.asked.notified() => {}
+            let next = self.clock.now() + pause;
+            loop {
+                let expiry = self.snapshot().next_foreign_expiry();
+                // Valid still at that very moment.
+                let expiry = expiry.map(|expiry| expiry + Duration::from_millis(1));
+                tokio::select! {
+                    () = drain.requested() => return,
+                    () = self.clock.sleep_until(expiry.map_or(next, |expiry| next.min(expiry))) => {}
+                    () = self.asked.notified() => break,
+                }
+                self.drop_expired();
+                if self.clock.now() >= next {
+                    break;
+                }
             }
             tokio::select! {
                 () = drain.requested() => return,

@@ -140,6 +140,8 @@ pub struct Timestamping {
 pub struct Configuration {
     /// Time between fetches. Default 60 s.
     pub interval: Duration,
+    /// Partners whose configuration is fetched, too: instances, or `all`. Default: none.
+    pub federations: Vec<String>,
 }
 
 /// Why a configuration file was refused.
@@ -296,6 +298,8 @@ struct RawTimestamping {
 #[serde(deny_unknown_fields)]
 struct RawConfiguration {
     interval_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    federations: Vec<String>,
 }
 
 impl RawConfig {
@@ -387,6 +391,7 @@ impl RawConfig {
             },
             configuration: Configuration {
                 interval: seconds(&self.configuration.interval_seconds, 60)?,
+                federations: self.configuration.federations,
             },
         })
     }

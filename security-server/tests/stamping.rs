@@ -11,8 +11,11 @@ use jibek_certs::{
     digest::{DigestAlgorithm, digest},
 };
 use jibek_conf::{
-    model::{NEWEST_VERSION, SharedParameters, SourceAddress, TimestampingService},
-    part::render_shared,
+    model::{
+        ManagementService, NEWEST_VERSION, PrivateParameters, SharedParameters, SourceAddress,
+        TimestampingService,
+    },
+    part::{render_private, render_shared},
     snapshot::{InstanceParts, Snapshot},
 };
 use jibek_dev_pki::{DevPki, Fault, Faults, serve};
@@ -115,8 +118,15 @@ fn configuration(authorities: &[Authority]) -> Snapshot {
         });
     }
     let shared = render_shared(&shared, NEWEST_VERSION).unwrap();
-    let parts = vec![InstanceParts::new("DEV", NEWEST_VERSION, shared)];
-    Snapshot::from_parts("DEV", parts).unwrap()
+    let provider = ClientId::new("DEV", "GOV", "management", None).unwrap();
+    let management = ManagementService {
+        registration_url: "https://127.0.0.1".to_owned(),
+        registration_certificate: None,
+        provider,
+    };
+    let mut parts = InstanceParts::new("DEV", NEWEST_VERSION, shared);
+    parts.private = Some(render_private(&PrivateParameters::new("DEV", management)).into());
+    Snapshot::from_parts("DEV", vec![parts]).unwrap()
 }
 
 async fn record(log: &MessageLog) -> RecordId {

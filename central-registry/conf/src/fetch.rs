@@ -1,72 +1,80 @@
-//! Getting the configuration of the own instance from its sources (`registry-and-globalconf.md` 1.2 to 1.8).
+//! Getting configurations from their sources (`registry-and-globalconf.md` 1.2 to 1.8, 6).
 //!
-//! A [`Fetcher`] knows an anchor and a directory on disk. Each [`Fetcher::refresh`] tries the sources until one gives a
-//! directory that verifies and all parts that it names; then these are kept on disk and handed out as a snapshot. Nothing that
-//! a source says is believed before its signature has been checked, and nothing that it sends is unbounded.
+//! A [`Fetcher`] knows an anchor and a directory on disk. Each [`Fetcher::refresh`] asks the own instance's sources until one
+//! gives a directory that verifies and all parts that it names; then, where that is wished, the partners' whose anchors stand in
+//! the private parameters. The result is kept on disk and handed out as a snapshot. Nothing that a source says is believed before
+//! its signature has been checked, nothing that it sends is unbounded, and a source that lies, stalls or floods costs
+//! nothing but itself: what was in force stays until it expires.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use jibek_certs::digest::{Digest, digest};
 use time::OffsetDateTime;
+use tokio::{task::JoinSet, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
     anchor::Anchor,
-    files::{
-        ConfDir, FilesError, StoredInstance, StoredPart, chain, checked_file_name, read_bounded,
-    },
-    part::{PRIVATE_PARAMETERS, SHARED_PARAMETERS},
-    snapshot::{InstanceParts, Snapshot},
-    verify::{PartRef, VerifiedDirectory, verify_directory},
+    files::{ConfDir, FilesError, StoredInstance, StoredPart, chain, directory_name},
+    snapshot::{InstanceParts, Snapshot, left_out},
 };
 
+mod attempt;
 mod error;
+mod federation;
 mod http;
 mod location;
 mod options;
+mod source;
 
-use http::{Fetched, HttpClient};
-use location::Location;
+use attempt::{Errand, Generation, Role};
+use http::HttpClient;
+use source::Sources;
 
 pub use error::{FetchError, SourceError};
 pub use http::HttpError;
-pub use options::{FetchOptions, HttpsUse, PrivatePart};
+pub use options::{Federations, FetchOptions, HttpsUse, PrivatePart};
 
-/// Fetches the configuration of an anchor's instance and keeps it in a directory.
+/// Fetches the configuration of an anchor's instance, and of its partners, and keeps them in a directory.
 #[derive(Debug)]
 pub struct Fetcher {
-    anchor: Anchor,
     dir: ConfDir,
-    options: FetchOptions,
+    options: Arc<FetchOptions>,
     client: HttpClient,
+    own: Sources,
+    foreign: BTreeMap<String, Partner>,
     snapshot: Option<Arc<Snapshot>>,
-    fetched: Option<Generation>,
-    memory: HashMap<String, Memory>,
-    worked: Option<String>,
-    failures: u32,
     store_error: Option<String>,
 }
 
-/// What the present snapshot was made of.
-#[derive(Debug, PartialEq, Eq)]
-struct Generation {
-    version: u8,
-    parts: Vec<PartRef>,
-    expires: OffsetDateTime,
+/// A federated instance.
+#[derive(Debug)]
+struct Partner {
+    sources: Sources,
+    /// What is in force of it: fetched, or found on disk at the start.
+    kept: Option<StoredInstance>,
+    /// Not asked before this.
+    next: Option<OffsetDateTime>,
 }
 
-/// What is remembered of a location.
-#[derive(Debug, Default)]
-struct Memory {
-    version: Option<u8>,
-    failures: u32,
-    avoid_until: Option<OffsetDateTime>,
+impl Partner {
+    fn shared(&self) -> Option<&StoredPart> {
+        self.kept.as_ref()?.parts.first()
+    }
+
+    fn in_force(&self, now: OffsetDateTime) -> Option<&StoredPart> {
+        let fresh = |part: &&StoredPart| part.expires.is_none_or(|expires| now <= expires);
+        self.shared().filter(fresh)
+    }
+
+    /// When it expired, when so.
+    fn expired(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.shared()?.expires.filter(|expires| now > *expires)
+    }
 }
 
 impl Fetcher {
     /// Sets up a fetcher. What the directory holds of the anchor's instance is read, not judged: ask
-    /// [`Snapshot::check_valid`].
+    /// [`Snapshot::check_valid`] and [`Snapshot::without_expired`].
     ///
     /// # Errors
     /// [`FetchError::Client`].
@@ -90,15 +98,12 @@ impl Fetcher {
             }
         };
         Ok(Self {
-            anchor,
             dir,
-            options,
+            options: Arc::new(options),
             client,
+            own: Sources::new(anchor),
+            foreign: BTreeMap::new(),
             snapshot: stored,
-            fetched: None,
-            memory: HashMap::new(),
-            worked: None,
-            failures: 0,
             store_error: None,
         })
     }
@@ -106,7 +111,7 @@ impl Fetcher {
     /// The anchor.
     #[must_use]
     pub fn anchor(&self) -> &Anchor {
-        &self.anchor
+        &self.own.anchor
     }
 
     /// The newest snapshot: the last one fetched, before that what the directory held.
@@ -125,7 +130,7 @@ impl Fetcher {
     /// interval after failures.
     #[must_use]
     pub fn next_refresh_in(&self) -> Duration {
-        match self.failures {
+        match self.own.failures {
             0 => self.options.interval,
             failures => backed_off(FIRST_RETRY, failures, self.options.interval),
         }
@@ -137,317 +142,256 @@ impl Fetcher {
         self.store_error.as_deref()
     }
 
-    /// Asks the sources until one gives a whole configuration.
+    /// Asks the own sources until one gives a whole configuration, then the partners'. A partner that does not answer only
+    /// leaves a warning in the snapshot: what was known of it stays until it expires.
     ///
-    /// Cancel safe: a dropped refresh changes nothing in memory, and on disk each file stays whole.
+    /// Cancel safe: a dropped refresh changes no snapshot, and on disk each file stays whole; what was learned about partners'
+    /// addresses may be forgotten.
     ///
     /// # Errors
-    /// [`FetchError::AllFailed`] with every attempt; the snapshot of before stays.
+    /// [`FetchError::AllFailed`] with every attempt at the own sources; the snapshot of before stays, without foreign
+    /// instances that have expired.
     pub async fn refresh(&mut self, now: OffsetDateTime) -> Result<Arc<Snapshot>, FetchError> {
-        let mut attempts = Vec::new();
-        for location in self.locations(now) {
-            match self.try_location(&location, now).await {
-                Ok((generation, version, snapshot, stored)) => {
-                    self.memory.insert(
-                        location.key.clone(),
-                        Memory {
-                            version,
-                            ..Memory::default()
-                        },
-                    );
-                    self.worked = Some(location.key);
-                    self.failures = 0;
-                    if let Some(stored) = stored {
-                        self.store(stored).await;
-                    }
-                    self.warn_of_step_back(&generation);
-                    self.fetched = Some(generation);
-                    self.snapshot = Some(Arc::clone(&snapshot));
-                    return Ok(snapshot);
+        let own = self.own.anchor.instance().to_owned();
+        let before = self.own.generation.clone();
+        let errand = self.errand(&own, Role::Own, now);
+        let known = self.snapshot.clone();
+        let shared = known.as_ref().and_then(|known| known.shared(&own));
+        let generation = match self.own.fetch(errand, shared).await {
+            Ok(generation) => generation,
+            Err(attempts) => {
+                if let Some(rest) = known.and_then(|known| known.without_expired(now)) {
+                    self.snapshot = Some(Arc::new(rest));
                 }
-                Err(error) => {
-                    warn!(
-                        url = location.url,
-                        reason = chain(&error),
-                        "configuration source failed"
-                    );
-                    let memory = self.memory.entry(location.key).or_default();
-                    memory.version = None;
-                    memory.failures += 1;
-                    memory.avoid_until =
-                        Some(now + backed_off(FIRST_AVOIDANCE, memory.failures, LONGEST_AVOIDANCE));
-                    attempts.push((location.url, error));
-                }
+                return Err(FetchError::AllFailed { attempts });
             }
+        };
+        let unchanged = before.is_some_and(|before| before.same_content(&generation));
+        let mut warnings = self.own.notes(now, self.options.interval);
+        let partners_changed = self.refresh_partners(&generation, now, &mut warnings).await;
+        let snapshot = match &self.snapshot {
+            Some(snapshot) if unchanged && !partners_changed => self.renewed(snapshot, &generation),
+            _ => self.assembled(&own, &generation, now).await?,
+        };
+        self.store(&own, &generation).await;
+        warnings.extend(self.store_error.as_ref().map(|reason| {
+            format!("the configuration is in force but could not be written to disk: {reason}")
+        }));
+        for warning in &warnings {
+            warn!(warning, "the configuration needs attention");
         }
-        self.failures = self.failures.saturating_add(1);
-        Err(FetchError::AllFailed { attempts })
+        let snapshot = Arc::new(snapshot.with_warnings(warnings));
+        self.snapshot = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
     }
 
-    /// Where to ask, best first: what worked last, then those that did not fail of late, each in the order of 1.2.
-    fn locations(&self, now: OffsetDateTime) -> Vec<Location> {
-        let shared = self
-            .snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.shared(self.anchor.instance()));
-        let mut locations = location::candidates(&self.anchor, shared, &self.options);
-        locations.sort_by_key(|location| {
-            let avoid = self
-                .memory
-                .get(&location.key)
-                .and_then(|memory| memory.avoid_until)
-                .is_some_and(|until| now < until);
-            (avoid, self.worked.as_ref() != Some(&location.key))
-        });
-        locations
+    fn errand(&self, instance: &str, role: Role, now: OffsetDateTime) -> Errand {
+        Errand {
+            instance: instance.into(),
+            role,
+            client: self.client.clone(),
+            options: Arc::clone(&self.options),
+            folder: self.dir.path().join(directory_name(instance)),
+            known: None,
+            now,
+        }
     }
 
-    async fn try_location(
-        &self,
-        location: &Location,
+    /// Asks the partners' sources side by side, all within one bound of time. Whether anything but expiry changed.
+    async fn refresh_partners(
+        &mut self,
+        own: &Generation,
         now: OffsetDateTime,
-    ) -> Result<
-        (
-            Generation,
-            Option<u8>,
-            Arc<Snapshot>,
-            Option<StoredInstance>,
-        ),
-        SourceError,
-    > {
-        let (url, version, raw) = self.directory(location).await?;
-        let directory = verify_directory(&raw, &location.certificates, now)
-            .map_err(|source| SourceError::Directory { source })?;
-        let wanted = self.wanted(&directory)?;
-        let generation = Generation {
-            version: directory.version(),
-            parts: wanted,
-            expires: directory.expires(),
-        };
-        let expires = Some(generation.expires);
-        let local = self.local_parts(&generation.parts);
-        if let (Some(snapshot), Some(fetched)) = (&self.snapshot, &self.fetched)
-            && (fetched.version, &fetched.parts) == (generation.version, &generation.parts)
-            && local.iter().all(Option::is_some)
-        {
-            let private = snapshot.private().and(expires);
-            let snapshot = Arc::new(snapshot.with_expiry(expires, private));
-            let stored = self.stored_parts(&generation, local);
-            return Ok((generation, version, snapshot, stored));
-        }
-        let mut bytes = Vec::new();
-        for (part, local) in generation.parts.iter().zip(local) {
-            bytes.push(match local {
-                Some(local) => local,
-                None => self.part(&url, part).await?,
-            });
-        }
-        let snapshot = self.understood(&generation, &bytes)?;
-        let stored = self.stored_parts(&generation, bytes.into_iter().map(Some).collect());
-        Ok((generation, version, Arc::new(snapshot), stored))
-    }
-
-    /// Fetches the signed directory in the newest version that the source has. One request when it is known from before or
-    /// the newest is there: the answer to the question is the directory itself.
-    async fn directory(
-        &self,
-        location: &Location,
-    ) -> Result<(String, Option<u8>, Bytes), SourceError> {
-        let known = self
-            .memory
-            .get(&location.key)
-            .and_then(|memory| memory.version);
-        let fixed = location::has_version(&location.url);
-        let mut versions: Vec<Option<u8>> = if fixed {
-            vec![None]
-        } else {
-            VERSIONS.map(Some).to_vec()
-        };
-        if let Some(known) = known {
-            versions.insert(0, Some(known));
-        }
-        for version in versions {
-            let url = match version {
-                None => location.url.clone(),
-                Some(version) => location::with_version(&location.url, version),
-            };
-            match self.client.get(&url, self.options.directory_bytes).await {
-                Ok(Fetched::Found(bytes)) => return Ok((url, version, bytes)),
-                Ok(Fetched::NotFound) => {}
-                Err(source) => return Err(SourceError::Http { url, source }),
+        warnings: &mut Vec<String>,
+    ) -> bool {
+        let wanted = federation::partners(own, self.own.anchor.instance(), &self.options);
+        warnings.extend(wanted.warnings);
+        let before: Vec<_> = self.foreign.keys().cloned().collect();
+        let mut changed = false;
+        self.foreign
+            .retain(|instance, _| wanted.anchors.contains_key(instance));
+        for (instance, anchor) in wanted.anchors {
+            match self.foreign.get_mut(&instance) {
+                Some(partner) if partner.sources.anchor.bytes() == anchor.bytes() => {}
+                // Another anchor, perhaps with other keys: nothing of the old one's sources counts. What is in force stays.
+                Some(partner) => {
+                    partner.sources = Sources::new(anchor);
+                    partner.next = None;
+                }
+                None => {
+                    let kept = self.kept_on_disk(&instance);
+                    let (sources, next) = (Sources::new(anchor), None);
+                    let partner = Partner {
+                        sources,
+                        kept,
+                        next,
+                    };
+                    self.foreign.insert(instance, partner);
+                }
             }
         }
-        Err(SourceError::NoVersion)
-    }
+        changed |= before.len() != self.foreign.len()
+            || before.iter().any(|name| !self.foreign.contains_key(name));
 
-    /// The parts of the own instance, checked for what can be checked before they are fetched.
-    fn wanted(&self, directory: &VerifiedDirectory) -> Result<Vec<PartRef>, SourceError> {
-        let instance = self.anchor.instance();
-        if directory.parts().len() > PARTS_MAX {
-            return Err(SourceError::TooManyParts {
-                parts: directory.parts().len(),
+        let mut asked = JoinSet::new();
+        let due = |partner: &Partner| partner.next.is_none_or(|next| next <= now);
+        for (instance, partner) in self.foreign.iter().filter(|(_, partner)| due(partner)) {
+            let errand = self.errand(instance, Role::Foreign, now);
+            let known = self.snapshot.clone();
+            let (instance, mut sources) = (instance.clone(), partner.sources.clone());
+            let limit = self.options.federation_timeout;
+            asked.spawn(async move {
+                let shared = known.as_ref().and_then(|known| known.shared(&instance));
+                let outcome = match timeout(limit, sources.fetch(errand, shared)).await {
+                    Ok(Ok(generation)) => Some(generation),
+                    Ok(Err(_)) => None,
+                    Err(_) => {
+                        sources.overdue(now, limit);
+                        None
+                    }
+                };
+                (instance, sources, outcome)
             });
         }
-        let mut wanted: Vec<PartRef> = Vec::new();
-        for part in directory.parts() {
-            let main = [SHARED_PARAMETERS, PRIVATE_PARAMETERS]
-                .map(Some)
-                .contains(&part.content_identifier.as_deref());
-            let ours = match part.instance.as_deref() {
-                Some(named) => named == instance,
-                None => !main,
-            };
-            if !ours {
+        while let Some(done) = asked.join_next().await {
+            let Ok((instance, sources, outcome)) = done else {
                 continue;
+            };
+            let Some(partner) = self.foreign.get_mut(&instance) else {
+                continue;
+            };
+            partner.sources = sources;
+            match outcome {
+                Some(generation) => {
+                    let stored = stored(&instance, &generation);
+                    changed |= !partner
+                        .kept
+                        .as_ref()
+                        .is_some_and(|kept| same_bytes(kept, &stored));
+                    partner.kept = Some(stored);
+                    partner.next = None;
+                }
+                None => {
+                    let failures = partner.sources.failures;
+                    partner.next = Some(now + backed_off(FIRST_RETRY, failures, LONGEST_SILENCE));
+                }
             }
-            let taken = wanted.iter().any(|known| known.file_name == part.file_name);
-            if taken
-                || checked_file_name(&part.file_name).is_err()
-                || part.file_name.ends_with(".metadata")
-            {
-                return Err(SourceError::UnusableName {
-                    name: part.file_name.clone(),
-                });
+        }
+        for (instance, partner) in &self.foreign {
+            warnings.extend(partner.sources.notes(now, self.options.interval));
+            if let Some((at, why)) = &partner.sources.last_failure {
+                warnings.push(format!(
+                    "the sources of the partner {instance} give nothing ({} times, last asked at {at}): {why}",
+                    partner.sources.failures
+                ));
             }
-            wanted.push(part.clone());
+            // One that expired goes, and comes back with its next publication.
+            let known = self.snapshot.as_ref();
+            let known = known.is_some_and(|known| known.knows_instance(instance));
+            changed |= known != partner.in_force(now).is_some();
+            if let Some(expired) = partner.expired(now) {
+                warnings.push(left_out(instance, expired));
+            }
         }
-        let has = |identifier| {
-            wanted
-                .iter()
-                .any(|part| part.content_identifier.as_deref() == Some(identifier))
-        };
-        let missing = |part| SourceError::PartMissing {
-            part,
-            instance: instance.to_owned(),
-        };
-        if !has(SHARED_PARAMETERS) {
-            return Err(missing(SHARED_PARAMETERS));
-        }
-        if !has(PRIVATE_PARAMETERS) && self.options.private == PrivatePart::Required {
-            return Err(missing(PRIVATE_PARAMETERS));
-        }
-        Ok(wanted)
+        changed
     }
 
-    /// What the directory on disk already has of these parts.
-    fn local_parts(&self, parts: &[PartRef]) -> Vec<Option<Bytes>> {
-        let directory = self
-            .dir
-            .path()
-            .join(crate::files::directory_name(self.anchor.instance()));
-        let local = |part: &PartRef| {
-            let bytes = read_bounded(&directory.join(&part.file_name)).ok()?;
-            (digest(part.digest.algorithm(), &bytes) == part.digest).then(|| Bytes::from(bytes))
-        };
-        parts.iter().map(local).collect()
+    /// What the stored configuration has of a partner, so that it survives a restart in which the partner does not answer.
+    fn kept_on_disk(&self, instance: &str) -> Option<StoredInstance> {
+        let snapshot = self.snapshot.as_ref()?;
+        let part = snapshot.parts().find(|part| part.instance == instance)?;
+        let mut shared = StoredPart::new(
+            Some(crate::part::SHARED_PARAMETERS.to_owned()),
+            crate::files::SHARED_FILE,
+            part.version,
+            part.shared.clone(),
+        );
+        shared.expires = snapshot.expires_of(instance);
+        Some(StoredInstance::new(instance, vec![shared]))
     }
 
-    async fn part(&self, directory_url: &str, part: &PartRef) -> Result<Bytes, SourceError> {
-        let elsewhere = || SourceError::Elsewhere {
-            location: part.location.clone(),
-        };
-        let url = location::resolve(directory_url, &part.location).ok_or_else(elsewhere)?;
-        let bytes = match self.client.get(&url, self.options.part_bytes).await {
-            Ok(Fetched::Found(bytes)) => bytes,
-            Ok(Fetched::NotFound) => {
-                return Err(SourceError::Http {
-                    url,
-                    source: HttpError::Status { status: 404 },
-                });
+    /// The snapshot in force with new expiry dates.
+    fn renewed(&self, snapshot: &Snapshot, own: &Generation) -> Snapshot {
+        let expires = Some(own.expires);
+        let private = snapshot.private().and(expires);
+        let mut renewed = snapshot.with_expiry(expires, private);
+        for (instance, partner) in &self.foreign {
+            if let Some(part) = partner.shared() {
+                renewed = renewed.with_foreign_expiry(instance, part.expires);
             }
-            Err(source) => return Err(SourceError::Http { url, source }),
-        };
-        let found: Digest = digest(part.digest.algorithm(), &bytes);
-        if found != part.digest {
-            return Err(SourceError::Digest {
-                location: part.location.clone(),
-                expected: part.digest.to_base64(),
-                found: found.to_base64(),
-            });
         }
-        Ok(bytes)
+        renewed
     }
 
-    fn understood(
+    /// A snapshot of everything that is in force, made anew off the runtime's threads.
+    async fn assembled(
         &self,
+        own: &str,
         generation: &Generation,
-        bytes: &[Bytes],
-    ) -> Result<Snapshot, SourceError> {
-        let mut parts =
-            InstanceParts::new(self.anchor.instance(), generation.version, Bytes::new());
-        for (part, bytes) in generation.parts.iter().zip(bytes) {
-            let bytes = bytes.clone();
-            match part.content_identifier.as_deref() {
-                Some(SHARED_PARAMETERS) => {
-                    parts.shared = bytes;
-                    parts.shared_expires = Some(generation.expires);
-                }
-                Some(PRIVATE_PARAMETERS) => {
-                    parts.private = Some(bytes);
-                    parts.private_expires = Some(generation.expires);
-                }
-                Some(other) => parts.optional.push((other.to_owned(), bytes)),
-                None => {}
+        now: OffsetDateTime,
+    ) -> Result<Snapshot, FetchError> {
+        let mut parts = vec![generation.instance_parts(own)];
+        for (instance, partner) in &self.foreign {
+            if let Some(part) = partner.in_force(now) {
+                let mut one =
+                    InstanceParts::new(instance.as_str(), part.version, part.bytes.clone());
+                one.shared_expires = part.expires;
+                parts.push(one);
             }
         }
-        Snapshot::from_parts(self.anchor.instance(), vec![parts]).map_err(|source| {
-            SourceError::Snapshot {
+        let own = own.to_owned();
+        let made = tokio::task::spawn_blocking(move || Snapshot::from_parts(&own, parts)).await;
+        match made {
+            Ok(Ok(snapshot)) => Ok(snapshot.with_profiles(self.dir.profiles())),
+            // Each part was understood by itself when it came, so nothing is expected here.
+            Ok(Err(source)) => Err(FetchError::Assembled {
                 source: Box::new(source),
-            }
-        })
-    }
-
-    /// The instance as it is to be written; `None` when a part is not at hand.
-    fn stored_parts(
-        &self,
-        generation: &Generation,
-        bytes: Vec<Option<Bytes>>,
-    ) -> Option<StoredInstance> {
-        let mut parts = Vec::new();
-        for (part, bytes) in generation.parts.iter().zip(bytes) {
-            let mut stored = StoredPart::new(
-                part.content_identifier.clone(),
-                part.file_name.as_str(),
-                generation.version,
-                bytes?,
-            );
-            stored.location.clone_from(&part.location);
-            stored.expires = Some(generation.expires);
-            parts.push(stored);
+            }),
+            Err(source) => Err(FetchError::Broken { source }),
         }
-        Some(StoredInstance::new(self.anchor.instance(), parts))
     }
 
-    /// Keeps a configuration on disk. A disk that refuses does not keep servers from using what they have verified.
-    async fn store(&mut self, instance: StoredInstance) {
-        let dir = self.dir.clone();
+    /// Keeps everything on disk. A disk that refuses does not keep servers from using what they have verified.
+    async fn store(&mut self, own: &str, generation: &Generation) {
+        let mut instances = vec![stored(own, generation)];
+        let foreign = self.foreign.values();
+        instances.extend(foreign.filter_map(|partner| partner.kept.clone()));
+        let (dir, own) = (self.dir.clone(), own.to_owned());
         let written = tokio::task::spawn_blocking(move || -> Result<(), FilesError> {
-            let own = instance.instance.clone();
-            dir.store(&own, &[instance])
+            dir.store(&own, &instances)
         });
         self.store_error = match written.await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(chain(&error)),
             Err(error) => Some(error.to_string()),
         };
-        if let Some(reason) = &self.store_error {
-            warn!(
-                reason,
-                "the configuration is in force but could not be written to disk"
-            );
-        }
     }
+}
 
-    /// Sources of one instance publish at different moments, so a step back is no attack by itself; it is shown.
-    fn warn_of_step_back(&self, generation: &Generation) {
-        if let Some(before) = self
-            .fetched
-            .as_ref()
-            .filter(|before| before.expires > generation.expires)
-        {
-            warn!(before = %before.expires, now = %generation.expires, "the configuration source stepped back");
-        }
-    }
+/// An instance as it is to be written.
+fn stored(instance: &str, generation: &Generation) -> StoredInstance {
+    let parts = generation.parts.iter().map(|(part, bytes)| {
+        let mut stored = StoredPart::new(
+            part.content_identifier.clone(),
+            part.file_name.as_str(),
+            generation.version,
+            bytes.clone(),
+        );
+        stored.location.clone_from(&part.location);
+        stored.expires = Some(generation.expires);
+        stored
+    });
+    StoredInstance::new(instance, parts.collect())
+}
+
+fn same_bytes(one: &StoredInstance, other: &StoredInstance) -> bool {
+    let content = |instance: &StoredInstance| -> Vec<_> {
+        let parts = instance.parts.iter();
+        parts
+            .map(|part| (part.version, part.bytes.clone()))
+            .collect()
+    };
+    content(one) == content(other)
 }
 
 /// `first`, doubled with each failure after the first, at most `longest`.
@@ -456,11 +400,9 @@ fn backed_off(first: Duration, failures: u32, longest: Duration) -> Duration {
     first.saturating_mul(1_u32 << doublings).min(longest)
 }
 
-const VERSIONS: [u8; 4] = [6, 5, 4, 3];
-const PARTS_MAX: usize = 100;
 const FIRST_RETRY: Duration = Duration::from_secs(5);
-const FIRST_AVOIDANCE: Duration = Duration::from_secs(30);
-const LONGEST_AVOIDANCE: Duration = Duration::from_secs(600);
+/// A partner that does not answer is asked at least so often.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests;

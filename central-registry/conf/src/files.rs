@@ -162,6 +162,10 @@ impl ConfDir {
         }
     }
 
+    pub(crate) fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
     /// What is read is then understood with these declared certificate profiles ([`Snapshot::with_profiles`]).
     #[must_use]
     pub fn with_profiles(mut self, profiles: Profiles) -> Self {
@@ -226,13 +230,14 @@ impl ConfDir {
             }
             wanted
         });
-        let mut snapshot =
+        let snapshot =
             Snapshot::from_parts(&own, instances).map_err(|source| FilesError::Snapshot {
                 path: self.path.clone(),
                 source: Box::new(source),
             })?;
-        snapshot.add_warnings(warnings);
-        Ok(snapshot.with_profiles(&self.profiles))
+        Ok(snapshot
+            .with_profiles(&self.profiles)
+            .with_warnings(warnings))
     }
 
     /// Writes the parts of instances, each file atomically, and removes what is no longer part of the configuration.
@@ -351,16 +356,38 @@ impl ConfDir {
             parts.private = Some(Bytes::from(read_bounded(&private)?));
             parts.private_expires = expiry(&private, &read_metadata(&private)?)?;
         }
-        for (name, identifier) in OPTIONAL_FILES {
-            let path = directory.join(name);
-            if path.is_file() {
-                parts
-                    .optional
-                    .push((identifier.to_owned(), Bytes::from(read_bounded(&path)?)));
-            }
-        }
+        parts.optional = optional_parts(directory)?;
         Ok(Some(parts))
     }
+}
+
+/// What else lies in an instance's directory, by content identifier: from the metadata, else from the well-known name.
+/// A file of neither kind is no part.
+fn optional_parts(directory: &Path) -> Result<Vec<(String, Bytes)>, FilesError> {
+    let entries = fs::read_dir(directory).map_err(|source| os("list", directory, source))?;
+    let mut found = Vec::new();
+    for entry in entries.take(DIRECTORY_ENTRIES) {
+        let path = entry
+            .map_err(|source| os("list", directory, source))?
+            .path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.filter(|name| !name.ends_with(METADATA_SUFFIX)) else {
+            continue;
+        };
+        if [SHARED_FILE, PRIVATE_FILE].contains(&name) || name.starts_with('.') || !path.is_file() {
+            continue;
+        }
+        let known = OPTIONAL_FILES.iter().find(|(known, _)| *known == name);
+        let identifier = match known {
+            Some((_, identifier)) => Some((*identifier).to_owned()),
+            None => read_metadata(&path)?.content_identifier,
+        };
+        if let Some(identifier) = identifier {
+            found.push((identifier, Bytes::from(read_bounded(&path)?)));
+        }
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(found)
 }
 
 /// Replaces a file: it holds the old or the new bytes, never less, also after a crash. Durable when it returns.
@@ -470,9 +497,13 @@ pub fn directory_name(instance: &str) -> String {
     name
 }
 
-fn checked_directory_name(instance: &str) -> Result<String, FilesError> {
+/// The name of an instance's directory, when it is a harmless one that nothing else has.
+pub(crate) fn checked_directory_name(instance: &str) -> Result<String, FilesError> {
     let name = directory_name(instance);
     checked_file_name(&name)?;
+    if [INSTANCE_IDENTIFIER, "files"].contains(&name.as_str()) {
+        return Err(FilesError::Name { name });
+    }
     Ok(name)
 }
 
@@ -594,6 +625,8 @@ const OPTIONAL_FILES: [(&str, &str); 3] = [
 /// No configuration comes near this.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
 const FILE_NAME_BYTES: usize = 200;
+/// Twice the parts that a directory may name, each with its metadata.
+const DIRECTORY_ENTRIES: usize = 1000;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::as_conversions))]
 
 pub mod anchor;
+pub mod diff;
 pub mod fetch;
 pub mod files;
 pub mod history;
@@ -24,5 +25,6 @@ mod xml;
 pub use anchor::Anchor;
 pub use fetch::{FetchError, FetchOptions, Fetcher};
 pub use files::{ConfDir, atomic_write};
+pub use history::History;
 pub use model::{PrivateParameters, SharedParameters};
 pub use snapshot::{ServerAddress, ServerEntry, Snapshot};

@@ -36,6 +36,8 @@ pub struct SharedParameters {
     pub member_classes: Vec<MemberClass>,
     /// How old an OCSP response may be.
     pub ocsp_freshness: Duration,
+    /// What follows the known elements (from version 3): kept, not understood, not written again.
+    pub extensions: Vec<Extension>,
 }
 
 impl SharedParameters {
@@ -52,8 +54,21 @@ impl SharedParameters {
             groups: Vec::new(),
             member_classes: Vec::new(),
             ocsp_freshness: DEFAULT_OCSP_FRESHNESS,
+            extensions: Vec::new(),
         }
     }
+}
+
+/// An element at the end of a part that the schema leaves to others (`registry-and-globalconf.md` 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Extension {
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its local name.
+    pub name: String,
+    /// Its text as it stands in the file; prefixes may be bound outside of it.
+    pub xml: String,
 }
 
 /// A host that publishes this configuration, and the keys it signs with.
@@ -220,6 +235,7 @@ pub struct GlobalGroup {
 
 /// Content of `private-params.xml`: what only servers of the own instance are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PrivateParameters {
     /// The instance that is described.
     pub instance: String,
@@ -229,6 +245,22 @@ pub struct PrivateParameters {
     pub management: ManagementService,
     /// How often servers time-stamp their log.
     pub timestamping_interval: Duration,
+    /// What follows the known elements: kept, not understood, not written again.
+    pub extensions: Vec<Extension>,
+}
+
+impl PrivateParameters {
+    /// Private parameters without partners, with a time-stamping interval of a minute.
+    #[must_use]
+    pub fn new(instance: &str, management: ManagementService) -> Self {
+        Self {
+            instance: instance.to_owned(),
+            anchors: Vec::new(),
+            management,
+            timestamping_interval: DEFAULT_TIMESTAMPING_INTERVAL,
+            extensions: Vec::new(),
+        }
+    }
 }
 
 /// Where servers register.

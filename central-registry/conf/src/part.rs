@@ -11,9 +11,9 @@ use roxmltree::Node;
 use crate::{
     model::{
         AcmeServer, AnchorContent, AnchorSource, CertificationAuthority, CertificationService,
-        CsrFormat, GlobalGroup, Maintenance, ManagementService, Member, MemberClass, OcspResponder,
-        PrivateParameters, SecurityServer, SharedParameters, SourceAddress, Subsystem,
-        TimestampingService,
+        CsrFormat, Extension, GlobalGroup, Maintenance, ManagementService, Member, MemberClass,
+        OcspResponder, PrivateParameters, SecurityServer, SharedParameters, SourceAddress,
+        Subsystem, TimestampingService,
     },
     xml::{self, Children, IDENTIFIERS_NS},
 };
@@ -90,7 +90,9 @@ pub fn parse_shared(bytes: &[u8], version: u8) -> Result<SharedParameters, PartE
     shared.ocsp_freshness = seconds(settings.required("ocspFreshnessSeconds")?)?;
     settings.end()?;
     if version == 2 {
-        children.end()?; // later versions allow any extension here
+        children.end()?;
+    } else {
+        shared.extensions = extensions(children)?;
     }
     Ok(shared)
 }
@@ -126,7 +128,28 @@ pub fn parse_private(bytes: &[u8]) -> Result<PrivateParameters, PartError> {
         anchors,
         management,
         timestamping_interval,
+        extensions: extensions(children)?,
     })
+}
+
+/// What is left at the end of a part; the schema lets anything follow there.
+fn extensions(mut children: Children<'_, '_>) -> Result<Vec<Extension>, PartError> {
+    let mut kept = Vec::new();
+    while let Some(node) = children.any() {
+        if kept.len() == EXTENSIONS_MAX {
+            return Err(PartError::Unexpected {
+                element: node.tag_name().name().to_owned(),
+                within: "conf".to_owned(),
+                line: xml::line(node),
+            });
+        }
+        kept.push(Extension {
+            namespace: node.tag_name().namespace().map(str::to_owned),
+            name: node.tag_name().name().to_owned(),
+            xml: xml::source(node).to_owned(),
+        });
+    }
+    Ok(kept)
 }
 
 /// Reads the part `MONITORING`: who may query monitoring data of all servers; `None` is nobody.
@@ -137,10 +160,13 @@ pub fn parse_monitoring(bytes: &[u8]) -> Result<Option<ClientId>, PartError> {
     let document = xml::parse(utf8(bytes)?)?;
     let mut children = Children::of(xml::root(&document, "conf")?);
     let mut client = Children::of(children.required("monitoringClient")?);
-    client
+    let id = client
         .optional("monitoringClientId")
         .map(client_id)
-        .transpose()
+        .transpose()?;
+    client.end()?;
+    children.end()?;
+    Ok(id)
 }
 
 /// Reads the part `FETCHINTERVAL`: how often OCSP responses are fetched.
@@ -150,7 +176,9 @@ pub fn parse_monitoring(bytes: &[u8]) -> Result<Option<ClientId>, PartError> {
 pub fn parse_fetch_interval(bytes: &[u8]) -> Result<Duration, PartError> {
     let document = xml::parse(utf8(bytes)?)?;
     let mut children = Children::of(xml::root(&document, "conf")?);
-    seconds(children.required("ocspFetchInterval")?)
+    let interval = seconds(children.required("ocspFetchInterval")?)?;
+    children.end()?;
+    Ok(interval)
 }
 
 /// Reads the part `NEXTUPDATE`: whether `nextUpdate` of OCSP responses is checked.
@@ -160,7 +188,9 @@ pub fn parse_fetch_interval(bytes: &[u8]) -> Result<Duration, PartError> {
 pub fn parse_next_update(bytes: &[u8]) -> Result<bool, PartError> {
     let document = xml::parse(utf8(bytes)?)?;
     let mut children = Children::of(xml::root(&document, "conf")?);
-    boolean(children.required("verifyNextUpdate")?)
+    let check = boolean(children.required("verifyNextUpdate")?)?;
+    children.end()?;
+    Ok(check)
 }
 
 /// Reads a configuration anchor; [`Anchor`](crate::Anchor) keeps its bytes too.
@@ -406,6 +436,7 @@ fn client_id(node: Node<'_, '_>) -> Result<ClientId, PartError> {
     let mut parts = XmlParts::new();
     for child in node.children().filter(Node::is_element) {
         if child.tag_name().namespace() != Some(IDENTIFIERS_NS)
+            || !CLIENT_PARTS.contains(&child.tag_name().name())
             || parts
                 .set(child.tag_name().name(), xml::text(child))
                 .is_err()
@@ -419,6 +450,15 @@ fn client_id(node: Node<'_, '_>) -> Result<ClientId, PartError> {
     }
     parts.client().map_err(|source| identifier(node, source))
 }
+
+const CLIENT_PARTS: [&str; 4] = [
+    "xRoadInstance",
+    "memberClass",
+    "memberCode",
+    "subsystemCode",
+];
+/// Far more than anybody appends to a configuration.
+const EXTENSIONS_MAX: usize = 1000;
 
 /// What `id` attributes stand for; they live within one document.
 #[derive(Default)]

@@ -50,7 +50,7 @@ pub struct InstanceParts {
     pub private: Option<Bytes>,
     /// When that expires; `None` is never.
     pub private_expires: Option<OffsetDateTime>,
-    /// Optional parts by content identifier.
+    /// Optional parts by content identifier, also those that nobody here understands; only the own instance has them.
     pub optional: Vec<(String, Bytes)>,
 }
 
@@ -119,17 +119,26 @@ pub struct ApprovedTsa {
     pub certificate: Certificate,
 }
 
-/// The own configuration is no longer valid.
+/// The own configuration may not be used, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration part {part} expired at {expired_at}, it is {now}")]
 #[non_exhaustive]
-pub struct ConfExpired {
-    /// The part's content identifier.
-    pub part: String,
-    /// When it expired.
-    pub expired_at: OffsetDateTime,
-    /// The time that was asked about.
-    pub now: OffsetDateTime,
+pub enum ConfExpired {
+    /// A part is too old.
+    #[error("the configuration part {part} expired at {expired_at}, it is {now}")]
+    Expired {
+        /// The part's content identifier.
+        part: String,
+        /// When it expired.
+        expired_at: OffsetDateTime,
+        /// The time that was asked about.
+        now: OffsetDateTime,
+    },
+    /// A part that servers need is not there; X-Road's take that as expired, too (`observed.md` 6).
+    #[error("the configuration has no part {part}")]
+    Missing {
+        /// The part's content identifier.
+        part: String,
+    },
 }
 
 /// A certificate profile that we do not know; only what needs this profile fails (`signatures-and-log.md` 6.1).
@@ -157,14 +166,28 @@ pub struct PublishedPart<'a> {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     content: Arc<Content>,
-    /// Own instance's shared and private parameters, in this order.
-    expiry: [Option<OffsetDateTime>; 2],
+    expiry: Arc<Expiry>,
+    warnings: Arc<[String]>,
+}
+
+/// When what expires; `None` is never.
+#[derive(Clone, Debug)]
+struct Expiry {
+    /// Shared parameters of each instance, in the order of the instances.
+    shared: Vec<Option<OffsetDateTime>>,
+    /// Private parameters of the own instance.
+    private: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug)]
 struct Content {
     id: Digest,
     own: String,
+    /// Declared certificate profiles that it is read with.
+    profiles: Profiles,
+    /// What all this was made of, the own instance first.
+    parts: Vec<InstanceParts>,
+    /// In the order of the parts.
     instances: Vec<Instance>,
     private: Option<PrivateParameters>,
     monitoring_client: Option<ClientId>,
@@ -186,7 +209,6 @@ struct Content {
 struct Instance {
     name: String,
     version: u8,
-    raw: Bytes,
     shared: SharedParameters,
     authorities: Authorities,
 }
@@ -211,9 +233,35 @@ impl Snapshot {
         shared: Option<OffsetDateTime>,
         private: Option<OffsetDateTime>,
     ) -> Self {
+        let mut expiry = Expiry::clone(&self.expiry);
+        if let Some(own) = expiry.shared.first_mut() {
+            *own = shared;
+        }
+        expiry.private = private;
+        self.expiring(expiry)
+    }
+
+    /// The same content with another expiry time of a foreign instance's parameters.
+    #[must_use]
+    pub fn with_foreign_expiry(&self, instance: &str, expires: Option<OffsetDateTime>) -> Self {
+        let mut expiry = Expiry::clone(&self.expiry);
+        let names = self.content.instances.iter().skip(1);
+        for (known, at) in names.zip(expiry.shared.iter_mut().skip(1)) {
+            if known.name == instance {
+                *at = expires;
+            }
+        }
+        self.expiring(expiry)
+    }
+
+    /// The same content with these warnings after those of the content itself.
+    #[must_use]
+    pub fn with_warnings(&self, passing: impl IntoIterator<Item = String>) -> Self {
+        let own = self.content.warnings.iter().cloned();
         Self {
             content: Arc::clone(&self.content),
-            expiry: [shared, private],
+            expiry: Arc::clone(&self.expiry),
+            warnings: own.chain(passing).collect(),
         }
     }
 
@@ -222,7 +270,9 @@ impl Snapshot {
     #[must_use]
     pub fn with_profiles(mut self, profiles: &Profiles) -> Self {
         if !profiles.is_empty() {
-            for instance in &mut Arc::make_mut(&mut self.content).instances {
+            let content = Arc::make_mut(&mut self.content);
+            content.profiles = profiles.clone();
+            for instance in &mut content.instances {
                 let mut list = instance.authorities.all().to_vec();
                 for ca in &mut list {
                     ca.profile_class = profiles.resolve(&ca.profile_class).into_owned();
@@ -233,13 +283,61 @@ impl Snapshot {
         self
     }
 
+    /// What is left when foreign instances that have expired are taken away (`registry-and-globalconf.md` 1.8); `None` when
+    /// nothing has to go. The own instance stays, expired or not: ask [`Snapshot::check_valid`].
+    #[must_use]
+    pub fn without_expired(&self, now: OffsetDateTime) -> Option<Self> {
+        let expired = |at: &Option<OffsetDateTime>| at.is_some_and(|at| now > at);
+        if !self.expiry.shared.iter().skip(1).any(expired) {
+            return None;
+        }
+        let mut warnings = self.passing_warnings().to_vec();
+        let (mut kept, mut shared) = (Vec::new(), Vec::new());
+        for (at, (parts, expires)) in self
+            .content
+            .parts
+            .iter()
+            .zip(&self.expiry.shared)
+            .enumerate()
+        {
+            match expires.filter(|expires| at > 0 && now > *expires) {
+                Some(expires) => warnings.push(left_out(&parts.instance, expires)),
+                None => {
+                    kept.push(parts.clone());
+                    shared.push(*expires);
+                }
+            }
+        }
+        // These parts were understood before.
+        let rest = Self::from_parts(&self.content.own, kept).ok()?;
+        let rest = rest.with_profiles(&self.content.profiles);
+        let private = self.expiry.private;
+        Some(
+            rest.expiring(Expiry { shared, private })
+                .with_warnings(warnings),
+        )
+    }
+
+    /// When the next foreign instance expires.
+    #[must_use]
+    pub fn next_foreign_expiry(&self) -> Option<OffsetDateTime> {
+        self.expiry.shared.iter().skip(1).flatten().min().copied()
+    }
+
+    /// When the shared parameters of an instance expire; `None` is never, or an instance that is not known.
+    #[must_use]
+    pub fn expires_of(&self, instance: &str) -> Option<OffsetDateTime> {
+        let mut known = self.content.instances.iter().zip(&self.expiry.shared);
+        *known.find(|(known, _)| known.name == instance)?.1
+    }
+
     /// The instance that we belong to.
     #[must_use]
     pub fn own_instance(&self) -> &str {
         &self.content.own
     }
 
-    /// All instances, in the order they were given.
+    /// All instances, the own one first, the others by name.
     pub fn instances(&self) -> impl Iterator<Item = &str> {
         self.content
             .instances
@@ -253,10 +351,10 @@ impl Snapshot {
         self.instance(instance).is_some()
     }
 
-    /// What was skipped when this was built, for operators.
+    /// What operators should know: what was skipped when this was built, and what is amiss with its sources.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.content.warnings
+        &self.warnings
     }
 
     /// Digest of all parts: equal for equal content, whatever its expiry.
@@ -265,25 +363,31 @@ impl Snapshot {
         &self.content.id
     }
 
-    /// Whether the own configuration may still be used (`registry-and-globalconf.md` 1.8).
+    /// Whether a server may use the own configuration, or still (`registry-and-globalconf.md` 1.8): the shared and the
+    /// private parameters are there and have not expired. Who only verifies what was signed once does not ask.
     ///
     /// # Errors
-    /// [`ConfExpired`] names the part that expired first.
+    /// [`ConfExpired`] names the part that expired first, or the missing one.
     pub fn check_valid(&self, now: OffsetDateTime) -> Result<(), ConfExpired> {
         let names = [part::SHARED_PARAMETERS, part::PRIVATE_PARAMETERS];
         let expired = names
             .into_iter()
-            .zip(self.expiry)
+            .zip(self.own_expiry())
             .filter_map(|(name, expires)| Some((name, expires?)));
-        match expired
+        if let Some((name, expired_at)) = expired
             .filter(|(_, expires)| now > *expires)
             .min_by_key(|(_, expires)| *expires)
         {
-            None => Ok(()),
-            Some((name, expired_at)) => Err(ConfExpired {
+            return Err(ConfExpired::Expired {
                 part: name.to_owned(),
                 expired_at,
                 now,
+            });
+        }
+        match self.content.private {
+            Some(_) => Ok(()),
+            None => Err(ConfExpired::Missing {
+                part: part::PRIVATE_PARAMETERS.to_owned(),
             }),
         }
     }
@@ -291,7 +395,7 @@ impl Snapshot {
     /// When the own configuration expires; `None` is never.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expiry.into_iter().flatten().min()
+        self.own_expiry().into_iter().flatten().min()
     }
 
     /// Addresses of the servers at which exactly this client is registered, or which it owns. Servers without address
@@ -460,10 +564,20 @@ impl Snapshot {
 
     /// Shared parameters of every instance as they were published.
     pub fn parts(&self) -> impl Iterator<Item = PublishedPart<'_>> {
-        self.content.instances.iter().map(|instance| PublishedPart {
-            instance: &instance.name,
-            version: instance.version,
-            shared: &instance.raw,
+        self.content.parts.iter().map(|parts| PublishedPart {
+            instance: &parts.instance,
+            version: parts.version,
+            shared: &parts.shared,
+        })
+    }
+
+    /// Optional parts of the own instance by content identifier, byte for byte; also those that nobody here understands.
+    pub fn optional_parts(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        let own = self.content.parts.first().into_iter();
+        own.flat_map(|own| {
+            own.optional
+                .iter()
+                .map(|(name, bytes)| (name.as_str(), bytes))
         })
     }
 
@@ -491,10 +605,24 @@ impl Snapshot {
         files
     }
 
-    /// Adds to the warnings; only while nobody else holds the snapshot.
-    pub(crate) fn add_warnings(&mut self, warnings: Vec<String>) {
-        if let Some(content) = Arc::get_mut(&mut self.content) {
-            content.warnings.extend(warnings);
+    /// The warnings that are not about the content.
+    pub(crate) fn passing_warnings(&self) -> &[String] {
+        let own = self.content.warnings.len();
+        self.warnings.get(own..).unwrap_or_default()
+    }
+
+    fn own_expiry(&self) -> [Option<OffsetDateTime>; 2] {
+        [
+            self.expiry.shared.first().copied().flatten(),
+            self.expiry.private,
+        ]
+    }
+
+    fn expiring(&self, expiry: Expiry) -> Self {
+        Self {
+            content: Arc::clone(&self.content),
+            expiry: Arc::new(expiry),
+            warnings: Arc::clone(&self.warnings),
         }
     }
 
@@ -563,6 +691,13 @@ impl Trust for Snapshot {
     fn verify_next_update(&self) -> bool {
         self.content.verify_next_update
     }
+}
+
+/// Says that an expired foreign instance is not there.
+pub(crate) fn left_out(instance: &str, expired: OffsetDateTime) -> String {
+    format!(
+        "the configuration of {instance} expired at {expired} and is left out; nothing newer came from its sources"
+    )
 }
 
 #[cfg(test)]

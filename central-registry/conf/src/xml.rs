@@ -69,6 +69,13 @@ impl<'a, 'input> Children<'a, 'input> {
         Some(node)
     }
 
+    /// The next child, whatever it is.
+    pub(crate) fn any(&mut self) -> Option<Node<'a, 'input>> {
+        let node = self.next?;
+        self.next = node.next_sibling_element();
+        Some(node)
+    }
+
     pub(crate) fn required(&mut self, name: &'static str) -> Result<Node<'a, 'input>, PartError> {
         self.optional(name).ok_or_else(|| self.missing(name))
     }
@@ -100,6 +107,14 @@ pub(crate) fn text(node: Node<'_, '_>) -> String {
         .filter(Node::is_text)
         .filter_map(|child| child.text())
         .collect()
+}
+
+/// An element as it stands in the document.
+pub(crate) fn source<'input>(node: Node<'_, 'input>) -> &'input str {
+    node.document()
+        .input_text()
+        .get(node.range())
+        .unwrap_or_default()
 }
 
 pub(crate) fn line(node: Node<'_, '_>) -> u32 {

@@ -163,12 +163,9 @@ impl<'a> Checker<'a> {
             .into_iter()
             .map(|(code, description)| MemberClass { code, description })
             .collect();
-        let private = PrivateParameters {
-            instance: self.instance.clone(),
-            anchors: Vec::new(),
-            management: self.management(&raw.management, &address)?,
-            timestamping_interval: Duration::from_secs(timestamping_interval.into()),
-        };
+        let mut private =
+            PrivateParameters::new(&self.instance, self.management(&raw.management, &address)?);
+        private.timestamping_interval = Duration::from_secs(timestamping_interval.into());
         let state_dir = self.folder.join(raw.state_dir);
         Ok(Config {
             instance: self.instance,

@@ -50,7 +50,7 @@ impl ConfigurationCheck {
         let failure = self.watch.status().last_error.map(|(_, words)| words);
         match (snapshot.check_valid(now), failure) {
             (Ok(()), failure) => CheckState::Ready {
-                note: failure,
+                note: notes(failure, snapshot.warnings()),
                 seconds_left: snapshot
                     .expires_at()
                     .map(|expires| seconds_until(expires, now)),
@@ -62,6 +62,16 @@ impl ConfigurationCheck {
             (Err(expired), None) => CheckState::not_ready(outbound::chain(&expired)),
         }
     }
+}
+
+/// Why the configuration is not renewed, and what else is amiss with it.
+fn notes(failure: Option<String>, warnings: &[String]) -> Option<String> {
+    let all: Vec<_> = failure
+        .iter()
+        .chain(warnings.iter().take(MOST_WARNINGS))
+        .map(String::as_str)
+        .collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Records get their time-stamps, or have not been without for too long; counts down while they do not.
@@ -117,6 +127,9 @@ impl Check for LogCheck {
         })
     }
 }
+
+/// More would hide the first ones.
+const MOST_WARNINGS: usize = 20;
 
 /// Whole seconds from `now` until `moment`, not below zero.
 #[must_use]

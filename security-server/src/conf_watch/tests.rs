@@ -157,3 +157,58 @@ fn jitter_stays_within_its_part_and_differs_by_seed() {
     );
     assert_eq!(two.stretch(minute, 0.0), minute);
 }
+
+/// The own instance, and a partner that is known until `expires`.
+fn federated(expires: Timestamp) -> Arc<Snapshot> {
+    let own = empty_snapshot("DEV").unwrap();
+    let partner = empty_snapshot("PARTNER").unwrap();
+    let mut parts = Vec::new();
+    for part in own.parts().chain(partner.parts()) {
+        let mut one = InstanceParts::new(part.instance, part.version, part.shared.clone());
+        one.shared_expires = (part.instance == "PARTNER").then_some(expires);
+        parts.push(one);
+    }
+    Arc::new(Snapshot::from_parts("DEV", parts).unwrap())
+}
+
+#[tokio::test]
+async fn a_partner_that_expires_goes_out_of_force_at_that_moment_and_nothing_else_does() {
+    let start = datetime!(2026-11-23 05:00 UTC);
+    let expires = start + Duration::from_secs(20);
+    let setup = setup(federated(expires), []);
+    let changes = setup.watch.changes();
+    let drain = Drain::new();
+    let running = tokio::spawn(Arc::clone(&setup.watch).run(drain.clone()));
+    setup.clock.advance(Duration::from_secs(20));
+    tokio::task::yield_now().await;
+    assert!(
+        setup.watch.snapshot().knows_instance("PARTNER"),
+        "the last moment counts"
+    );
+    for _ in 0..1000 {
+        setup.clock.advance(Duration::from_millis(2));
+        tokio::task::yield_now().await;
+        if !setup.watch.snapshot().knows_instance("PARTNER") {
+            break;
+        }
+    }
+    let snapshot = setup.watch.snapshot();
+    assert!(!snapshot.knows_instance("PARTNER") && snapshot.knows_instance("DEV"));
+    assert!(
+        setup.clock.now() < expires + Duration::from_secs(10),
+        "{}",
+        setup.clock.now()
+    );
+    assert_eq!(*setup.asked.borrow(), 0, "no download was waited for");
+    assert_eq!(*changes.borrow(), 1);
+    let [warning] = snapshot.warnings() else {
+        panic!("{:?}", snapshot.warnings())
+    };
+    assert!(warning.contains("PARTNER expired at"), "{warning}");
+    drain.begin();
+    running.await.unwrap();
+
+    // One that lies on disk since long ago is not in force at the start.
+    let late = self::setup(federated(start - Duration::from_secs(1)), []);
+    assert!(!late.watch.snapshot().knows_instance("PARTNER"));
+}

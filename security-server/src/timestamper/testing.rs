@@ -12,10 +12,14 @@ use std::{
 use bytes::Bytes;
 use jibek_certs::parse::Certificate;
 use jibek_conf::{
-    model::{NEWEST_VERSION, SharedParameters, SourceAddress, TimestampingService},
-    part::render_shared,
+    model::{
+        ManagementService, NEWEST_VERSION, PrivateParameters, SharedParameters, SourceAddress,
+        TimestampingService,
+    },
+    part::{render_private, render_shared},
     snapshot::{InstanceParts, Snapshot},
 };
+use jibek_protocol::id::ClientId;
 use tempfile::TempDir;
 
 use super::{Asking, TsaClient, TsaError};
@@ -116,11 +120,15 @@ pub(crate) fn snapshot(tsa: &Certificate, urls: &[&str]) -> Snapshot {
         });
     }
     let shared = render_shared(&shared, NEWEST_VERSION).unwrap();
-    Snapshot::from_parts(
-        "DEV",
-        vec![InstanceParts::new("DEV", NEWEST_VERSION, shared)],
-    )
-    .unwrap()
+    let provider = ClientId::new("DEV", "GOV", "management", None).unwrap();
+    let management = ManagementService {
+        registration_url: "https://127.0.0.1".to_owned(),
+        registration_certificate: None,
+        provider,
+    };
+    let mut parts = InstanceParts::new("DEV", NEWEST_VERSION, shared);
+    parts.private = Some(render_private(&PrivateParameters::new("DEV", management)).into());
+    Snapshot::from_parts("DEV", vec![parts]).unwrap()
 }
 
 pub(crate) fn openssl(dir: &Path, arguments: &[&str]) -> bool {

@@ -1,5 +1,7 @@
 //! What can go wrong with sources.
 
+use std::time::Duration;
+
 use super::http::HttpError;
 use crate::{files::chain, snapshot::SnapshotError, verify::DirectoryError};
 
@@ -39,6 +41,9 @@ pub enum SourceError {
         /// Why.
         source: HttpError,
     },
+    /// The attempt ended in a panic.
+    #[error("the attempt broke down")]
+    Broken,
     /// The source publishes none of the versions that we read.
     #[error("the source publishes none of the versions 6, 5, 4, 3")]
     NoVersion,
@@ -55,6 +60,18 @@ pub enum SourceError {
     Snapshot {
         /// Why.
         source: Box<SnapshotError>,
+    },
+    /// Everything together took too long.
+    #[error("not everything came within {waited:?}")]
+    Slow {
+        /// The bound.
+        waited: Duration,
+    },
+    /// The parts together are larger than allowed.
+    #[error("the parts together have more than {max_bytes} bytes")]
+    TooLarge {
+        /// The bound.
+        max_bytes: usize,
     },
     /// The directory names more parts than any.
     #[error("the directory names {parts} parts")]
@@ -80,6 +97,18 @@ pub enum FetchError {
         /// Each address that was tried, and what was wrong.
         attempts: Vec<(String, SourceError)>,
     },
+    /// Parts that are right one by one make no configuration together.
+    #[error("the parts make no configuration together")]
+    Assembled {
+        /// Why.
+        source: Box<SnapshotError>,
+    },
+    /// The work ended in a panic.
+    #[error("the configuration could not be put together")]
+    Broken {
+        /// Why.
+        source: tokio::task::JoinError,
+    },
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Client {
@@ -88,7 +117,7 @@ pub enum FetchError {
     },
 }
 
-fn summary(attempts: &[(String, SourceError)]) -> String {
+pub(super) fn summary(attempts: &[(String, SourceError)]) -> String {
     let each = attempts
         .iter()
         .map(|(url, error)| format!("{url}: {}", chain(error)));

@@ -20,6 +20,16 @@ pub(super) fn candidates(
     shared: Option<&SharedParameters>,
     options: &FetchOptions,
 ) -> Vec<Location> {
+    let mut all = all(anchor, shared, options);
+    all.truncate(LOCATIONS_MAX);
+    all
+}
+
+fn all(
+    anchor: &Anchor,
+    shared: Option<&SharedParameters>,
+    options: &FetchOptions,
+) -> Vec<Location> {
     let plain = anchor
         .sources()
         .iter()
@@ -160,6 +170,8 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
 }
 
 const HTTP: &str = "http://";
+/// More addresses than a country has registries.
+const LOCATIONS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::fixtures;
+use crate::{snapshot::ConfExpired, testing::fixtures};
 use jibek_certs::trust::Trust;
 use time::macros::datetime;
 
@@ -155,10 +155,13 @@ fn what_is_stored_is_read_and_the_rest_removed() {
     assert!(!snapshot.verify_next_update());
     assert!(snapshot.check_valid(expires).is_ok());
     let late = expires + time::Duration::milliseconds(1);
-    let expired = snapshot.check_valid(late).unwrap_err();
     assert_eq!(
-        (expired.part.as_str(), expired.expired_at, expired.now),
-        (part::SHARED_PARAMETERS, expires, late)
+        snapshot.check_valid(late).unwrap_err(),
+        ConfExpired::Expired {
+            part: part::SHARED_PARAMETERS.to_owned(),
+            expired_at: expires,
+            now: late
+        }
     );
 
     parts.pop();

@@ -4,14 +4,22 @@ use super::*;
 use crate::model::CertificationAuthority;
 use jibek_certs::trust::ApprovedCa;
 
-pub(super) fn snapshot(own: &str, parts: Vec<InstanceParts>) -> Result<Snapshot, SnapshotError> {
+pub(super) fn snapshot(
+    own: &str,
+    mut parts: Vec<InstanceParts>,
+) -> Result<Snapshot, SnapshotError> {
     let mut building = Building::default();
     let mut content_hash = Hasher::new(DigestAlgorithm::Sha256);
-    let mut expiry = [None, None];
     let mut private = None;
-    let mut optional = Vec::new();
+    // The own instance comes first, in every index: what a foreign one claims never hides what the own one says.
+    parts.sort_by(|one, other| {
+        (one.instance != own, &one.instance).cmp(&(other.instance != own, &other.instance))
+    });
+    for one in &mut parts {
+        one.optional.sort();
+    }
     hash_one(&mut content_hash, own.as_bytes());
-    for one in parts {
+    for one in &parts {
         hash_one(&mut content_hash, one.instance.as_bytes());
         hash_one(&mut content_hash, &[one.version]);
         hash_one(&mut content_hash, &one.shared);
@@ -21,37 +29,36 @@ pub(super) fn snapshot(own: &str, parts: Vec<InstanceParts>) -> Result<Snapshot,
             .any(|known| known.name == one.instance)
         {
             return Err(SnapshotError::Twice {
-                instance: one.instance,
+                instance: one.instance.clone(),
             });
         }
         if one.instance == own {
-            expiry = [one.shared_expires, None];
             if let Some(bytes) = &one.private {
                 hash_one(&mut content_hash, bytes);
                 private = Some(private_parameters(&one.instance, bytes)?);
-                expiry = [one.shared_expires, one.private_expires];
             }
             for (identifier, bytes) in &one.optional {
                 hash_one(&mut content_hash, identifier.as_bytes());
                 hash_one(&mut content_hash, bytes);
             }
-            optional.clone_from(&one.optional);
         }
         building.instance(one)?;
     }
-    if !building
-        .instances
-        .iter()
-        .any(|instance| instance.name == own)
-    {
+    let Some(first) = parts.first().filter(|first| first.instance == own) else {
         return Err(SnapshotError::OwnInstanceMissing {
             instance: own.to_owned(),
         });
-    }
-    let content = building.finish(content_hash.finish(), own, private, &optional);
+    };
+    let expiry = Expiry {
+        shared: parts.iter().map(|one| one.shared_expires).collect(),
+        private: first.private.as_ref().and(first.private_expires),
+    };
+    let content = building.finish(content_hash.finish(), own, private, parts);
+    let warnings = content.warnings.as_slice().into();
     Ok(Snapshot {
         content: Arc::new(content),
-        expiry,
+        expiry: Arc::new(expiry),
+        warnings,
     })
 }
 
@@ -84,8 +91,8 @@ struct Building {
 }
 
 impl Building {
-    fn instance(&mut self, parts: InstanceParts) -> Result<(), SnapshotError> {
-        let name = parts.instance;
+    fn instance(&mut self, parts: &InstanceParts) -> Result<(), SnapshotError> {
+        let name = parts.instance.clone();
         let shared = part::parse_shared(&parts.shared, parts.version).map_err(|source| {
             SnapshotError::Part {
                 instance: name.clone(),
@@ -123,7 +130,6 @@ impl Building {
         self.instances.push(Instance {
             name,
             version: parts.version,
-            raw: parts.shared,
             shared,
             authorities,
         });
@@ -239,8 +245,9 @@ impl Building {
         id: Digest,
         own: &str,
         private: Option<PrivateParameters>,
-        optional: &[(String, Bytes)],
+        parts: Vec<InstanceParts>,
     ) -> Content {
+        let optional = parts.first().map_or(&[][..], |own| &own.optional);
         let optional = Optional::read(optional, &mut self.warnings);
         let mut server_index = HashMap::new();
         let mut auth_certificates: HashMap<Bytes, Vec<usize>> = HashMap::new();
@@ -283,6 +290,8 @@ impl Building {
         Content {
             id,
             own: own.to_owned(),
+            profiles: Profiles::default(),
+            parts,
             instances: self.instances,
             private,
             monitoring_client: optional.monitoring_client,

@@ -140,10 +140,15 @@ fn only_the_expiry_changes_when_the_content_stays() {
     );
     assert_eq!(later.content_id(), snapshot.content_id());
     assert_eq!(later.expires_at(), Some(datetime!(2029-01-01 0:00 UTC)));
-    let expired = later
-        .check_valid(datetime!(2031-01-01 0:00 UTC))
-        .unwrap_err();
-    assert_eq!(expired.part, part::PRIVATE_PARAMETERS);
+    let now = datetime!(2031-01-01 0:00 UTC);
+    assert_eq!(
+        later.check_valid(now),
+        Err(ConfExpired::Expired {
+            part: part::PRIVATE_PARAMETERS.to_owned(),
+            expired_at: datetime!(2029-01-01 0:00 UTC),
+            now
+        })
+    );
 }
 
 #[test]
