@@ -16,7 +16,6 @@ use jibek_conf::{
     files::{FilesError, atomic_write, create_dir_durably, read_bounded},
     model::{AnchorContent, AnchorSource},
 };
-use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
@@ -29,6 +28,7 @@ use crate::{
     config::{Config, ConfigError, explained},
     keys::{Keys, KeysError, Kind},
     publish::{Publication, PublishError, Publisher},
+    status::{KeyStatus, PartnerStatus, Status, key_status, partners, sources},
 };
 
 /// Why a registry does not start.
@@ -81,31 +81,7 @@ pub struct Registry {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     config: Config,
-    keys: Arc<Keys>,
-}
-
-/// How a registry is doing.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Status {
-    /// The instance.
-    pub instance: String,
-    /// Generation in force.
-    pub stamp: String,
-    /// When it was last signed.
-    #[serde(with = "time::serde::rfc3339")]
-    pub published_at: OffsetDateTime,
-    /// Until when it is valid.
-    #[serde(with = "time::serde::rfc3339")]
-    pub expires_at: OffsetDateTime,
-    /// Why the present file is refused; what it said before is in force.
-    pub config_error: Option<String>,
-    /// Why the last publication failed.
-    pub publish_error: Option<String>,
-    /// Displayed hash of the internal anchor.
-    pub internal_anchor_hash: String,
-    /// Displayed hash of the external anchor.
-    pub external_anchor_hash: String,
+    keys: Keys,
 }
 
 /// Anchors of both kinds.
@@ -121,6 +97,9 @@ pub(crate) struct Published {
     pub(crate) publication: Arc<Publication>,
     pub(crate) anchors: Arc<Anchors>,
     pub(crate) instance: String,
+    pub(crate) keys: Vec<KeyStatus>,
+    pub(crate) partners: Vec<PartnerStatus>,
+    pub(crate) sources: Vec<String>,
     pub(crate) config_error: Option<String>,
     pub(crate) publish_error: Option<String>,
 }
@@ -134,6 +113,9 @@ impl Published {
             expires_at: self.publication.expires,
             config_error: self.config_error.clone(),
             publish_error: self.publish_error.clone(),
+            sources: self.sources.clone(),
+            partners: self.partners.clone(),
+            keys: self.keys.clone(),
             internal_anchor_hash: self.anchors.internal.hash(),
             external_anchor_hash: self.anchors.external.hash(),
         }
@@ -148,13 +130,13 @@ impl Registry {
     pub fn open(config: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = config.as_ref().to_owned();
         let config = Config::read(&path).map_err(|source| OpenError::Config { source })?;
-        let keys = Keys::open(&config.state_dir.join("keys"), config.key)
+        let keys = Keys::open(&config.keys_dir(), config.key)
             .map_err(|source| OpenError::Keys { source })?;
         Ok(Self {
             path,
             clock,
             config,
-            keys: Arc::new(keys),
+            keys,
         })
     }
 
@@ -195,18 +177,25 @@ impl Registry {
         let local = listener.local_addr().map_err(unbound)?;
         with_port(&mut self.config, local);
         let now = self.clock.now();
-        let mut publisher = Publisher::open(&self.config.state_dir, Arc::clone(&self.keys), now)
+        let mut publisher = Publisher::open(&self.config.state_dir, now)
             .map_err(|source| OpenError::Publish { source })?;
         let publication = publisher
-            .publish(&self.config, now)
+            .publish(&self.config, &self.keys, now)
             .map_err(|source| OpenError::Publish { source })?;
+        self.keys
+            .mark_published(&self.config.keys_dir(), now)
+            .map_err(|source| OpenError::Keys { source })?;
         let anchors = Arc::new(anchors(&self.config, &self.keys, now)?);
+        let keys = key_status(&self.keys);
         let instance = self.config.instance.clone();
         let public = Arc::from(publisher.public());
         let published = Published {
             publication,
             anchors,
             instance,
+            keys,
+            partners: partners(&self.config),
+            sources: sources(&self.config),
             config_error: None,
             publish_error: None,
         };
@@ -219,10 +208,10 @@ impl Registry {
         let writer = Writer {
             path: self.path,
             clock: Arc::clone(&self.clock),
-            keys: self.keys,
             last: now,
             inner: Arc::new(Mutex::new(Inner {
                 config: self.config,
+                keys: self.keys,
                 publisher,
             })),
             published,
@@ -355,7 +344,6 @@ impl Handle {
 struct Writer {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    keys: Arc<Keys>,
     last: OffsetDateTime,
     inner: Arc<Mutex<Inner>>,
     published: watch::Sender<Arc<Published>>,
@@ -364,11 +352,15 @@ struct Writer {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    keys: Keys,
     publisher: Publisher,
 }
 
 struct Outcome {
     publication: Result<(Arc<Publication>, Arc<Anchors>), String>,
+    keys: Vec<KeyStatus>,
+    partners: Vec<PartnerStatus>,
+    sources: Vec<String>,
     config_error: Option<String>,
 }
 
@@ -382,21 +374,22 @@ impl Writer {
     async fn publish(&mut self) -> Result<(), String> {
         let now = self.clock.now();
         self.last = now;
-        let (path, keys, inner) = (
-            self.path.clone(),
-            Arc::clone(&self.keys),
-            Arc::clone(&self.inner),
-        );
+        let (path, inner) = (self.path.clone(), Arc::clone(&self.inner));
         // Disk and keys off the runtime's threads.
-        let work = tokio::task::spawn_blocking(move || {
-            publish_blocking(&path, &keys, &mut lock(&inner), now)
-        });
+        let work =
+            tokio::task::spawn_blocking(move || publish_blocking(&path, &mut lock(&inner), now));
+        let before = Arc::clone(&self.published.borrow());
         let outcome = work.await.unwrap_or_else(|error| Outcome {
             publication: Err(error.to_string()),
+            keys: before.keys.clone(),
+            partners: before.partners.clone(),
+            sources: before.sources.clone(),
             config_error: None,
         });
-        let before = Arc::clone(&self.published.borrow());
         let mut next = Published::clone(&before);
+        next.keys = outcome.keys;
+        next.partners = outcome.partners;
+        next.sources = outcome.sources;
         next.config_error.clone_from(&outcome.config_error);
         let result = match outcome.publication {
             Ok((publication, anchors)) => {
@@ -436,25 +429,39 @@ impl Writer {
     }
 }
 
-fn publish_blocking(path: &Path, keys: &Keys, inner: &mut Inner, now: OffsetDateTime) -> Outcome {
-    let config_error = match reread(path, &inner.config) {
-        Ok(config) => {
-            inner.config = config;
-            None
-        }
-        Err(error) => Some(error.to_string()),
-    };
+fn publish_blocking(path: &Path, inner: &mut Inner, now: OffsetDateTime) -> Outcome {
+    let mut errors = Vec::new();
+    match reread(path, &inner.config) {
+        Ok(config) => inner.config = config,
+        Err(error) => errors.push(error.to_string()),
+    }
+    let keys_dir = inner.config.keys_dir();
+    match Keys::open(&keys_dir, inner.config.key) {
+        Ok(keys) => inner.keys = keys,
+        Err(error) => errors.push(format!(
+            "the signing keys cannot be read, those of before sign: {}",
+            explained(&error)
+        )),
+    }
     let published = inner
         .publisher
-        .publish(&inner.config, now)
+        .publish(&inner.config, &inner.keys, now)
         .map_err(|error| explained(&error));
     let publication = published.and_then(|publication| {
-        let anchors = anchors(&inner.config, keys, now).map_err(|error| explained(&error))?;
+        inner
+            .keys
+            .mark_published(&keys_dir, now)
+            .map_err(|error| explained(&error))?;
+        let anchors =
+            anchors(&inner.config, &inner.keys, now).map_err(|error| explained(&error))?;
         Ok((publication, Arc::new(anchors)))
     });
     Outcome {
         publication,
-        config_error,
+        keys: key_status(&inner.keys),
+        partners: partners(&inner.config),
+        sources: sources(&inner.config),
+        config_error: (!errors.is_empty()).then(|| errors.join("; ")),
     }
 }
 
@@ -494,14 +501,21 @@ fn anchors(config: &Config, keys: &Keys, now: OffsetDateTime) -> Result<Anchors,
     create_dir_durably(&folder).map_err(|source| OpenError::Files { source })?;
     let one = |kind: Kind| {
         let path = folder.join(format!("{}.xml", kind.name()));
-        let source = AnchorSource {
-            url: format!("http://{}/{}", config.address, kind.path()),
-            certificates: vec![keys.of(kind).certificate().der().clone()],
-        };
+        let sources = config.sources(
+            &keys.certificates(Kind::Internal),
+            &keys.certificates(Kind::External),
+        );
+        let sources = sources.into_iter().map(|source| AnchorSource {
+            url: format!("http://{}/{}", source.address, kind.path()),
+            certificates: match kind {
+                Kind::External => source.external_certificates,
+                Kind::Internal => source.internal_certificates,
+            },
+        });
         let content = AnchorContent {
             generated_at: Some(now),
             instance: config.instance.clone(),
-            sources: vec![source],
+            sources: sources.collect(),
         };
         if let Ok(bytes) = read_bounded(&path)
             && let Ok(mut stored) = jibek_conf::part::parse_anchor(&bytes)

@@ -16,6 +16,7 @@ use jibek_conf::{
 use crate::raw::RawConfig;
 
 mod check;
+mod others;
 
 use check::{Checker, SourceText};
 
@@ -48,8 +49,12 @@ pub struct Config {
     pub publish_interval: Duration,
     /// How long a publication is valid; default 600 s.
     pub validity: Duration,
+    /// How long a superseded configuration stays in the history; default ten years.
+    pub history: Duration,
     /// Kind of the signing keys that are generated; default RSA with 2048 bits.
     pub key: KeyKind,
+    /// Other registries that publish this instance.
+    others: Vec<SourceAddress>,
     shared: SharedParameters,
     private: PrivateParameters,
 }
@@ -80,16 +85,38 @@ impl Config {
         Checker::new(&source, &raw.instance)?.config(raw)
     }
 
+    /// Who publishes this instance: we with these keys (DER certificates), and other registries; in an order that is the same
+    /// for all of them, so that what they publish is the same.
+    #[must_use]
+    pub fn sources(&self, internal: &[Bytes], external: &[Bytes]) -> Vec<SourceAddress> {
+        let mut sources = self.others.clone();
+        sources.push(SourceAddress {
+            address: self.address.clone(),
+            internal_certificates: internal.to_vec(),
+            external_certificates: external.to_vec(),
+        });
+        sources.sort_by(|one, other| one.address.cmp(&other.address));
+        sources
+    }
+
     /// The shared parameters, published by us with these keys (DER certificates).
     #[must_use]
     pub fn shared(&self, internal: &[Bytes], external: &[Bytes]) -> SharedParameters {
         let mut shared = self.shared.clone();
-        shared.sources = vec![SourceAddress {
-            address: self.address.clone(),
-            internal_certificates: internal.to_vec(),
-            external_certificates: external.to_vec(),
-        }];
+        shared.sources = self.sources(internal, external);
         shared
+    }
+
+    /// Where the signing keys are.
+    #[must_use]
+    pub fn keys_dir(&self) -> PathBuf {
+        self.state_dir.join("keys")
+    }
+
+    /// Where the history is ([`jibek_conf::history`]).
+    #[must_use]
+    pub fn history_dir(&self) -> PathBuf {
+        self.state_dir.join("history")
     }
 
     /// The private parameters.

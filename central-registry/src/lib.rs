@@ -11,7 +11,10 @@ pub mod keys;
 pub mod publish;
 
 mod api;
+mod history;
 mod raw;
+mod status;
 
-pub use app::{Bound, Handle, OpenError, Registry, Status};
+pub use app::{Bound, Handle, OpenError, Registry};
 pub use config::{Config, ConfigError};
+pub use status::{KeyStatus, PartnerStatus, Status};

@@ -1,7 +1,7 @@
 //! From a checked [`Config`] to what clients fetch: rendered, read back, written to disk, signed, and only then served.
 //!
 //! All versions are published or none. An unchanged content keeps its files and only gets a new expiry date and signature.
-//! A superseded generation stays fetchable for ten minutes, and everything that was ever published is kept in the history.
+//! A superseded generation stays fetchable for ten minutes, and what was published is kept in the history ([`crate::history`]).
 
 use std::{
     fs,
@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, explained},
     directory::{self, Boundaries, Entry},
+    history::{Keeper, Kept},
     keys::{Keys, Kind},
 };
 
@@ -102,8 +103,7 @@ impl Publication {
 #[derive(Debug)]
 pub struct Publisher {
     public: PathBuf,
-    history: PathBuf,
-    keys: Arc<Keys>,
+    history: Keeper,
     current: Option<Arc<Publication>>,
     /// Generations that are no longer named by a directory, and since when.
     superseded: Vec<(String, OffsetDateTime)>,
@@ -116,20 +116,23 @@ struct Parts {
     private: Bytes,
 }
 
+/// What of a publication was not there before.
+struct New<'a> {
+    generation: bool,
+    /// How readers understand the newest version, and the time.
+    content: Option<(&'a Snapshot, OffsetDateTime)>,
+}
+
 impl Publisher {
     /// A publisher over a state directory. Generations of an earlier process stay fetchable for ten minutes from `now`.
     ///
     /// # Errors
     /// [`PublishError::Files`].
-    pub fn open(
-        state_dir: &Path,
-        keys: Arc<Keys>,
-        now: OffsetDateTime,
-    ) -> Result<Self, PublishError> {
-        let (public, history) = (state_dir.join("public"), state_dir.join("history"));
-        for directory in [&public, &history] {
-            create_dir_durably(directory).map_err(|source| PublishError::Files { source })?;
-        }
+    pub fn open(state_dir: &Path, now: OffsetDateTime) -> Result<Self, PublishError> {
+        let files = |source| PublishError::Files { source };
+        let public = state_dir.join("public");
+        create_dir_durably(&public).map_err(files)?;
+        let history = Keeper::open(state_dir).map_err(files)?;
         let superseded = stamps(&public)
             .into_iter()
             .map(|stamp| (stamp, now))
@@ -137,7 +140,6 @@ impl Publisher {
         Ok(Self {
             public,
             history,
-            keys,
             current: None,
             superseded,
         })
@@ -158,9 +160,10 @@ impl Publisher {
     pub fn publish(
         &mut self,
         config: &Config,
+        keys: &Keys,
         now: OffsetDateTime,
     ) -> Result<Arc<Publication>, PublishError> {
-        let parts = self.render(config)?;
+        let (parts, newest) = render(config, keys)?;
         let content = content_of(&parts);
         let unchanged = self
             .current
@@ -174,14 +177,11 @@ impl Publisher {
             None => self.new_stamp(now),
         };
         let expires = now + config.validity;
-        let written = self.write(
-            config,
-            &parts,
-            &stamp,
-            expires,
-            reused.is_none(),
-            unchanged.is_none(),
-        );
+        let new = New {
+            generation: reused.is_none(),
+            content: unchanged.is_none().then_some((&newest, now)),
+        };
+        let written = self.write(config, keys, &parts, (&stamp, expires), &new);
         let directories = match written {
             Ok(directories) => directories,
             Err(error) => {
@@ -211,6 +211,7 @@ impl Publisher {
             );
         }
         self.prune(now);
+        self.history.prune(now - config.history);
         Ok(publication)
     }
 
@@ -218,13 +219,12 @@ impl Publisher {
     fn write(
         &self,
         config: &Config,
+        keys: &Keys,
         parts: &[Parts],
-        stamp: &str,
-        expires: OffsetDateTime,
-        new_generation: bool,
-        new_content: bool,
+        (stamp, expires): (&str, OffsetDateTime),
+        new: &New<'_>,
     ) -> Result<Vec<(u8, Kind, Bytes)>, PublishError> {
-        if new_generation {
+        if new.generation {
             for part in parts {
                 write_parts(
                     &self.public.join(format!("V{}/{stamp}", part.version)),
@@ -232,9 +232,9 @@ impl Publisher {
                 )?;
             }
         }
-        let directories = self.sign(config, parts, stamp, expires)?;
-        if new_content {
-            self.keep(stamp, parts, &directories)?;
+        let directories = sign(config, keys, parts, (stamp, expires))?;
+        if let Some((newest, now)) = new.content {
+            self.keep(newest, parts, &directories, now)?;
         }
         for (version, kind, bytes) in &directories {
             let path = self.public.join(format!("V{version}")).join(kind.path());
@@ -243,96 +243,34 @@ impl Publisher {
         Ok(directories)
     }
 
-    fn render(&self, config: &Config) -> Result<Vec<Parts>, PublishError> {
-        let certificates = |kind| [self.keys.of(kind).certificate().der().clone()];
-        let shared = config.shared(&certificates(Kind::Internal), &certificates(Kind::External));
-        let private = Bytes::from(render_private(config.private()));
-        let mut rendered = Vec::new();
-        for version in OLDEST_PUBLISHED_VERSION..=NEWEST_VERSION {
-            let shared = render_shared(&shared, version)
-                .map_err(|source| PublishError::Render { version, source })?;
-            let mut parts = InstanceParts::new(config.instance.as_str(), version, shared);
-            parts.private = Some(private.clone());
-            rendered.push(Parts {
-                version,
-                shared: parts.shared.clone(),
-                private: private.clone(),
-            });
-            Snapshot::from_parts(&config.instance, vec![parts]).map_err(|source| {
-                PublishError::Unreadable {
-                    version,
-                    source: Box::new(source),
-                }
-            })?;
-        }
-        Ok(rendered)
-    }
-
-    fn sign(
-        &self,
-        config: &Config,
-        parts: &[Parts],
-        stamp: &str,
-        expires: OffsetDateTime,
-    ) -> Result<Vec<(u8, Kind, Bytes)>, PublishError> {
-        let mut directories = Vec::new();
-        for part in parts {
-            let version = part.version;
-            let entry = |identifier, name: &str, bytes: &[u8]| {
-                Entry::new(
-                    identifier,
-                    format!("/V{version}/{stamp}/{name}"),
-                    digest(DigestAlgorithm::Sha512, bytes),
-                )
-            };
-            let shared = entry(SHARED_PARAMETERS, SHARED_FILE, &part.shared);
-            let private = entry(PRIVATE_PARAMETERS, PRIVATE_FILE, &part.private);
-            for (kind, entries) in [
-                (Kind::Internal, vec![shared.clone(), private]),
-                (Kind::External, vec![shared]),
-            ] {
-                let mut random = [0; 40];
-                aws_lc_rs::rand::fill(&mut random).map_err(|_| PublishError::Random)?;
-                let boundaries = Boundaries::new(&random);
-                let key = self.keys.of(kind);
-                let bytes = directory::signed(
-                    &config.instance,
-                    version,
-                    expires,
-                    &entries,
-                    key,
-                    &boundaries,
-                )
-                .map_err(|source| PublishError::Sign {
-                    kind: kind.name(),
-                    version,
-                    source,
-                })?;
-                directories.push((version, kind, Bytes::from(bytes)));
-            }
-        }
-        Ok(directories)
-    }
-
     /// Keeps a changed content with its first signatures, so that later it can be proved what was in force.
     fn keep(
         &self,
-        stamp: &str,
+        newest: &Snapshot,
         parts: &[Parts],
         directories: &[(u8, Kind, Bytes)],
+        now: OffsetDateTime,
     ) -> Result<(), PublishError> {
-        for part in parts {
-            let folder = self.history.join(stamp).join(format!("V{}", part.version));
-            write_parts(&folder, part)?;
-            for (_, kind, bytes) in directories
+        let kept = parts.iter().map(|part| {
+            let of_version = directories
                 .iter()
-                .filter(|(version, _, _)| *version == part.version)
-            {
-                atomic_write(folder.join(kind.path()), bytes)
-                    .map_err(|source| PublishError::Files { source })?;
+                .filter(|(version, ..)| *version == part.version);
+            Kept {
+                version: part.version,
+                shared: &part.shared,
+                private: &part.private,
+                directories: of_version
+                    .map(|(_, kind, bytes)| (kind.path(), bytes))
+                    .collect(),
             }
+        });
+        let kept: Vec<_> = kept.collect();
+        let files = |source| PublishError::Files { source };
+        // After a restart the content may be the one of before.
+        if self.history.has(&kept).map_err(files)? {
+            return Ok(());
         }
-        Ok(())
+        self.history.keep(newest, &kept, now).map_err(files)
     }
 
     fn is_complete(&self, stamp: &str) -> bool {
@@ -354,12 +292,8 @@ impl Publisher {
                 "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}{:09}",
                 at.nanosecond()
             );
-            if !self.history.join(&stamp).exists()
-                && !self
-                    .public
-                    .join(format!("V{NEWEST_VERSION}/{stamp}"))
-                    .exists()
-            {
+            let folder = self.public.join(format!("V{NEWEST_VERSION}/{stamp}"));
+            if !folder.exists() {
                 return stamp;
             }
             at += Duration::from_nanos(1);
@@ -384,6 +318,86 @@ impl Publisher {
             }
         }
     }
+}
+
+/// All versions, and the newest as its readers understand it.
+fn render(config: &Config, keys: &Keys) -> Result<(Vec<Parts>, Snapshot), PublishError> {
+    let shared = config.shared(
+        &keys.certificates(Kind::Internal),
+        &keys.certificates(Kind::External),
+    );
+    let private = Bytes::from(render_private(config.private()));
+    let one = |version: u8| -> Result<(Parts, Snapshot), PublishError> {
+        let shared = render_shared(&shared, version)
+            .map_err(|source| PublishError::Render { version, source })?;
+        let mut parts = InstanceParts::new(config.instance.as_str(), version, shared);
+        parts.private = Some(private.clone());
+        let rendered = Parts {
+            version,
+            shared: parts.shared.clone(),
+            private: private.clone(),
+        };
+        match Snapshot::from_parts(&config.instance, vec![parts]) {
+            Ok(read) => Ok((rendered, read)),
+            Err(source) => Err(PublishError::Unreadable {
+                version,
+                source: Box::new(source),
+            }),
+        }
+    };
+    let (oldest, mut newest) = one(OLDEST_PUBLISHED_VERSION)?;
+    let mut all = vec![oldest];
+    for version in OLDEST_PUBLISHED_VERSION + 1..=NEWEST_VERSION {
+        let (rendered, read) = one(version)?;
+        all.push(rendered);
+        newest = read;
+    }
+    Ok((all, newest))
+}
+
+fn sign(
+    config: &Config,
+    keys: &Keys,
+    parts: &[Parts],
+    (stamp, expires): (&str, OffsetDateTime),
+) -> Result<Vec<(u8, Kind, Bytes)>, PublishError> {
+    let mut directories = Vec::new();
+    for part in parts {
+        let version = part.version;
+        let entry = |identifier, name: &str, bytes: &[u8]| {
+            Entry::new(
+                identifier,
+                format!("/V{version}/{stamp}/{name}"),
+                digest(DigestAlgorithm::Sha512, bytes),
+            )
+        };
+        let shared = entry(SHARED_PARAMETERS, SHARED_FILE, &part.shared);
+        let private = entry(PRIVATE_PARAMETERS, PRIVATE_FILE, &part.private);
+        for (kind, entries) in [
+            (Kind::Internal, vec![shared.clone(), private]),
+            (Kind::External, vec![shared]),
+        ] {
+            let mut random = [0; 40];
+            aws_lc_rs::rand::fill(&mut random).map_err(|_| PublishError::Random)?;
+            let boundaries = Boundaries::new(&random);
+            let key = keys.of(kind);
+            let bytes = directory::signed(
+                &config.instance,
+                version,
+                expires,
+                &entries,
+                key,
+                &boundaries,
+            )
+            .map_err(|source| PublishError::Sign {
+                kind: kind.name(),
+                version,
+                source,
+            })?;
+            directories.push((version, kind, Bytes::from(bytes)));
+        }
+    }
+    Ok(directories)
 }
 
 fn write_parts(folder: &Path, parts: &Parts) -> Result<(), PublishError> {

@@ -20,6 +20,11 @@ pub(crate) struct RawConfig {
     #[serde(default = "hour")]
     pub(crate) ocsp_freshness_seconds: u32,
     pub(crate) timestamping_interval_seconds: Option<Spanned<u32>>,
+    pub(crate) history_days: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(crate) registry: Vec<RawRegistry>,
+    #[serde(default)]
+    pub(crate) partner: Vec<RawPartner>,
     #[serde(default)]
     pub(crate) member_class: Vec<RawMemberClass>,
     #[serde(default)]
@@ -128,6 +133,21 @@ pub(crate) struct RawManagement {
     pub(crate) provider: Spanned<String>,
     pub(crate) registration_url: Option<String>,
     pub(crate) certificate: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRegistry {
+    pub(crate) address: Spanned<String>,
+    pub(crate) internal_certificates: Spanned<Vec<Spanned<String>>>,
+    pub(crate) external_certificates: Spanned<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPartner {
+    pub(crate) anchor: Spanned<String>,
+    pub(crate) hash: Spanned<String>,
 }
 
 fn sixty() -> u32 {

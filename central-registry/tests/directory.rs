@@ -20,7 +20,7 @@ use jibek_conf::{
     atomic_write,
     verify::{DirectoryError, verify_directory},
 };
-use jibek_registry::keys::Keys;
+use jibek_registry::keys::{Keys, Kind};
 use time::macros::datetime;
 use world::{World, fixtures};
 
@@ -182,13 +182,13 @@ fn directories_of_other_writers_are_read() {
     let folder = tempfile::tempdir().unwrap();
     for kind in [KeyKind::Rsa2048, KeyKind::EcP256] {
         let keys = Keys::open(&folder.path().join(format!("{kind:?}")), kind).unwrap();
-        let certificates = [keys.internal.certificate().clone()];
+        let certificates = [keys.of(Kind::Internal).certificate().clone()];
         let hash = keys
-            .internal
+            .of(Kind::Internal)
             .certificate()
             .digest(DigestAlgorithm::Sha512)
             .to_base64();
-        let algorithm = keys.internal.algorithm().uri();
+        let algorithm = keys.of(Kind::Internal).algorithm().uri();
         let digest = digest(DigestAlgorithm::Sha512, b"part").to_base64();
         let entry = format!(
             "content-type: application/octet-stream\r\ncontent-transfer-encoding: base64\r\n\
@@ -205,7 +205,8 @@ fn directories_of_other_writers_are_read() {
         for (signed, first, line, version) in
             [(proxy, "\n\n", "\r\n", 6), (generator, "\n\n", "\n", 2)]
         {
-            let signature = STANDARD.encode(keys.internal.sign(signed.as_bytes()).unwrap());
+            let signature =
+                STANDARD.encode(keys.of(Kind::Internal).sign(signed.as_bytes()).unwrap());
             let document = format!(
                 "content-type: multipart/related; type=\"multipart/mixed\"; charset=UTF-8; boundary=\"outer\"{first}\
                  --outer{line}content-type: multipart/mixed; charset=UTF-8; boundary=inner{line}{line}{signed}{line}\
@@ -234,7 +235,7 @@ fn directories_of_other_writers_are_read() {
                 Err(DirectoryError::TooManyParts { parts: 3 })
             );
             for algorithm in ["http://www.w3.org/2000/09/xmldsig#rsa-sha1", "none"] {
-                let weak = document.replace(keys.internal.algorithm().uri(), algorithm);
+                let weak = document.replace(keys.of(Kind::Internal).algorithm().uri(), algorithm);
                 assert!(
                     matches!(verify(&weak), Err(DirectoryError::Algorithm { .. })),
                     "{algorithm}"

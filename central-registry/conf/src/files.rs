@@ -1,16 +1,21 @@
 //! The configuration on disk in X-Road's layout (`registry-and-globalconf.md` 1.7), and durable replacement of files.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
 use jibek_protocol::profile::Profiles;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+mod durable;
+
+pub use durable::{
+    atomic_write, atomic_write_private, create_dir_durably, link_or_write, read_bounded,
+    rename_durably, sync_directory,
+};
 
 use crate::{
     part,
@@ -390,97 +395,6 @@ fn optional_parts(directory: &Path) -> Result<Vec<(String, Bytes)>, FilesError> 
     Ok(found)
 }
 
-/// Replaces a file: it holds the old or the new bytes, never less, also after a crash. Durable when it returns.
-///
-/// # Errors
-/// [`FilesError::Os`]; the old file is then unharmed.
-pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FilesError> {
-    atomic_write_with(path.as_ref(), bytes, None)
-}
-
-/// As [`atomic_write`], for secrets: nobody but the owner of the process can read the file.
-///
-/// # Errors
-/// [`FilesError::Os`]; the old file is then unharmed.
-pub fn atomic_write_private(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FilesError> {
-    atomic_write_with(path.as_ref(), bytes, Some(0o600))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the module for durable replacement of files"
-)]
-fn atomic_write_with(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), FilesError> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().ok_or_else(|| FilesError::Name {
-        name: path.display().to_string(),
-    })?;
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!(
-        ".{}.{}-{number}.tmp",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let written = (|| {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        if let Some(mode) = mode {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-        }
-        let mut file = options
-            .open(&temporary)
-            .map_err(|source| os("create", &temporary, source))?;
-        file.write_all(bytes)
-            .map_err(|source| os("write", &temporary, source))?;
-        file.sync_all()
-            .map_err(|source| os("sync", &temporary, source))?;
-        fs::rename(&temporary, path).map_err(|source| os("replace", path, source))
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    sync_directory(directory)
-}
-
-/// Creates a directory and those above it, durably.
-///
-/// # Errors
-/// [`FilesError::Os`].
-pub fn create_dir_durably(path: impl AsRef<Path>) -> Result<(), FilesError> {
-    let path = path.as_ref();
-    if path.is_dir() {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    if let Some(parent) = parent {
-        create_dir_durably(parent)?;
-    }
-    match fs::create_dir(path) {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(os("create", path, source));
-        }
-        _ => {}
-    }
-    sync_directory(parent.unwrap_or(Path::new(".")))
-}
-
-/// Makes entries of a directory durable.
-///
-/// # Errors
-/// [`FilesError::Os`].
-pub fn sync_directory(path: &Path) -> Result<(), FilesError> {
-    let directory = File::open(path).map_err(|source| os("open", path, source))?;
-    directory
-        .sync_all()
-        .map_err(|source| os("sync", path, source))
-}
-
 /// Name of an instance's directory: the instance encoded like a value of an HTML form in UTF-8.
 #[must_use]
 pub fn directory_name(instance: &str) -> String {
@@ -571,26 +485,6 @@ fn format_date(date: OffsetDateTime) -> Option<String> {
     date.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()
 }
 
-/// Reads a whole file of bounded size.
-///
-/// # Errors
-/// [`FilesError::Os`], [`FilesError::TooLarge`].
-pub fn read_bounded(path: &Path) -> Result<Vec<u8>, FilesError> {
-    let file = File::open(path).map_err(|source| os("open", path, source))?;
-    let mut bytes = Vec::new();
-    let read = file
-        .take(FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| os("read", path, source))?;
-    if u64::try_from(read).unwrap_or(u64::MAX) > FILE_BYTES {
-        return Err(FilesError::TooLarge {
-            path: path.to_owned(),
-            max_bytes: FILE_BYTES,
-        });
-    }
-    Ok(bytes)
-}
-
 fn os(action: &'static str, path: &Path, source: io::Error) -> FilesError {
     FilesError::Os {
         action,
@@ -622,8 +516,6 @@ const OPTIONAL_FILES: [(&str, &str); 3] = [
     ("monitoring-params.xml", part::MONITORING),
     ("nextupdate-params.xml", part::NEXT_UPDATE),
 ];
-/// No configuration comes near this.
-const FILE_BYTES: u64 = 64 * 1024 * 1024;
 const FILE_NAME_BYTES: usize = 200;
 /// Twice the parts that a directory may name, each with its metadata.
 const DIRECTORY_ENTRIES: usize = 1000;

@@ -138,7 +138,7 @@ fn extensions(mut children: Children<'_, '_>) -> Result<Vec<Extension>, PartErro
     while let Some(node) = children.any() {
         if kept.len() == EXTENSIONS_MAX {
             return Err(PartError::Unexpected {
-                element: node.tag_name().name().to_owned(),
+                element: xml::shown(node.tag_name().name()),
                 within: "conf".to_owned(),
                 line: xml::line(node),
             });
@@ -442,8 +442,8 @@ fn client_id(node: Node<'_, '_>) -> Result<ClientId, PartError> {
                 .is_err()
         {
             return Err(PartError::Unexpected {
-                element: child.tag_name().name().to_owned(),
-                within: node.tag_name().name().to_owned(),
+                element: xml::shown(child.tag_name().name()),
+                within: xml::shown(node.tag_name().name()),
                 line: xml::line(child),
             });
         }
@@ -474,7 +474,7 @@ impl References {
         match self.clients.insert(id.trim().to_owned(), client) {
             None => Ok(()),
             Some(_) => Err(PartError::DuplicateId {
-                id: id.to_owned(),
+                id: xml::shown(id),
                 line: xml::line(node),
             }),
         }
@@ -485,21 +485,21 @@ impl References {
         self.clients
             .get(&reference)
             .cloned()
-            .ok_or_else(|| dangling(node, reference, "member or subsystem"))
+            .ok_or_else(|| dangling(node, &reference, "member or subsystem"))
     }
 
     fn member(&self, node: Node<'_, '_>) -> Result<MemberId, PartError> {
         match self.client(node)? {
             ClientId::Member(member) => Ok(member),
-            _ => Err(dangling(node, trimmed(node), "member")),
+            _ => Err(dangling(node, &trimmed(node), "member")),
         }
     }
 }
 
-fn dangling(node: Node<'_, '_>, reference: String, expected: &'static str) -> PartError {
+fn dangling(node: Node<'_, '_>, reference: &str, expected: &'static str) -> PartError {
     PartError::Reference {
-        element: node.tag_name().name().to_owned(),
-        reference,
+        element: xml::shown(node.tag_name().name()),
+        reference: xml::shown(reference),
         expected,
         line: xml::line(node),
     }
@@ -507,7 +507,7 @@ fn dangling(node: Node<'_, '_>, reference: String, expected: &'static str) -> Pa
 
 fn identifier(node: Node<'_, '_>, source: IdError) -> PartError {
     PartError::Identifier {
-        element: node.tag_name().name().to_owned(),
+        element: xml::shown(node.tag_name().name()),
         line: xml::line(node),
         source,
     }

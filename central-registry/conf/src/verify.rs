@@ -89,6 +89,12 @@ pub enum DirectoryError {
 /// A directory whose signature and expiry date are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedDirectory {
+    contents: Contents,
+}
+
+/// What stands in the signed part of a directory; says nothing about who signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
     expires: OffsetDateTime,
     version: u8,
     parts: Vec<PartRef>,
@@ -114,10 +120,30 @@ impl VerifiedDirectory {
     /// Until when it may be used.
     #[must_use]
     pub fn expires(&self) -> OffsetDateTime {
-        self.expires
+        self.contents.expires
     }
 
     /// Version of the configuration format; a directory that does not say has 2.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        self.contents.version
+    }
+
+    /// The parts it names, in its order.
+    #[must_use]
+    pub fn parts(&self) -> &[PartRef] {
+        &self.contents.parts
+    }
+}
+
+impl Contents {
+    /// Until when it may be used.
+    #[must_use]
+    pub fn expires(&self) -> OffsetDateTime {
+        self.expires
+    }
+
+    /// Version of the configuration format; 2 when it does not say.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.version
@@ -150,35 +176,45 @@ pub fn verify_directory(
             parts => DirectoryError::TooManyParts { parts },
         });
     };
-    let signed = Entity::parse(signed);
-    check_signature(signed.body, &Entity::parse(signature), certificates)?;
+    let body = Entity::parse(signed).body;
+    check_signature(body, &Entity::parse(signature), certificates)?;
+    let contents = read_signed(signed)?;
+    if now > contents.expires {
+        return Err(DirectoryError::Expired {
+            expired_at: contents.expires,
+            now,
+        });
+    }
+    Ok(VerifiedDirectory { contents })
+}
 
+/// Reads the signed part of a directory, a multipart with its own header, without any proof: [`verify_directory`] asks for one.
+///
+/// # Errors
+/// [`DirectoryError`].
+pub fn read_signed(part: &[u8]) -> Result<Contents, DirectoryError> {
+    let signed = Entity::parse(part);
     let boundary = multipart_boundary(&signed, "multipart/mixed", "the signed part")?;
     let mut inner = split(signed.body, &boundary).into_iter().map(Entity::parse);
     let head = inner.next().unwrap_or_default();
     let expires = head.required("Expire-date", "the first signed part")?;
-    let expires = parse_date_time(&expires).ok_or(DirectoryError::BadHeader {
-        header: "Expire-date",
-        value: expires,
-        expected: "a date and time with offset",
-    })?;
-    if now > expires {
-        return Err(DirectoryError::Expired {
-            expired_at: expires,
-            now,
-        });
-    }
+    let expires = parse_date_time(&expires)
+        .ok_or_else(|| bad_header("Expire-date", &expires, "a date and time with offset"))?;
     let version = match head.header("Version") {
         None => DEFAULT_VERSION,
         Some(value) => match value.trim().parse() {
             Ok(version @ 2..=crate::model::NEWEST_VERSION) => version,
-            _ => return Err(DirectoryError::Version { value }),
+            _ => {
+                return Err(DirectoryError::Version {
+                    value: shortened(&value),
+                });
+            }
         },
     };
     let parts = inner
         .map(|entity| part_ref(&entity))
         .collect::<Result<_, _>>()?;
-    Ok(VerifiedDirectory {
+    Ok(Contents {
         expires,
         version,
         parts,
@@ -195,22 +231,22 @@ fn check_signature(
     let algorithm_uri = part.required("Signature-algorithm-id", WITHIN)?;
     let named = part.required("Verification-certificate-hash", WITHIN)?;
     let (value, parameters) = mime::parameters(&named);
-    let digest_uri =
-        mime::parameter(&parameters, "hash-algorithm-id").ok_or(DirectoryError::BadHeader {
-            header: "Verification-certificate-hash",
-            value: named.clone(),
-            expected: "a digest with the parameter hash-algorithm-id",
-        })?;
-    let digest_algorithm =
-        DigestAlgorithm::from_uri(&digest_uri).ok_or(DirectoryError::Algorithm {
-            header: "Verification-certificate-hash",
-            value: digest_uri,
-        })?;
+    let digest_uri = mime::parameter(&parameters, "hash-algorithm-id").ok_or_else(|| {
+        bad_header(
+            "Verification-certificate-hash",
+            &named,
+            "a digest with the parameter hash-algorithm-id",
+        )
+    })?;
+    let digest_algorithm = DigestAlgorithm::from_uri(&digest_uri)
+        .ok_or_else(|| bad_algorithm("Verification-certificate-hash", &digest_uri))?;
     let wanted = decode_base64(&value).unwrap_or_default();
     let certificate = certificates
         .iter()
         .find(|certificate| certificate.digest(digest_algorithm).as_bytes() == wanted)
-        .ok_or(DirectoryError::UnknownCertificate { digest: value })?;
+        .ok_or_else(|| DirectoryError::UnknownCertificate {
+            digest: shortened(&value),
+        })?;
     let signature =
         decode_base64(&String::from_utf8_lossy(part.body)).ok_or(DirectoryError::Signature)?;
     let algorithm = SignatureAlgorithm::from_uri(&algorithm_uri);
@@ -227,10 +263,7 @@ fn check_signature(
             | SignatureAlgorithm::EcdsaSha512),
         ) => certificate.verify_der(algorithm, signed, &signature),
         _ => {
-            return Err(DirectoryError::Algorithm {
-                header: "Signature-algorithm-id",
-                value: algorithm_uri,
-            });
+            return Err(bad_algorithm("Signature-algorithm-id", &algorithm_uri));
         }
     };
     verified.map_err(|_| DirectoryError::Signature)
@@ -240,12 +273,16 @@ fn part_ref(part: &Entity<'_>) -> Result<PartRef, DirectoryError> {
     const WITHIN: &str = "a configuration part";
     check_encoding(part, WITHIN)?;
     let location = part.required("Content-location", WITHIN)?.trim().to_owned();
+    if location.len() > LOCATION_BYTES {
+        return Err(bad_header(
+            "Content-location",
+            &location,
+            "as short as locations are",
+        ));
+    }
     let digest_uri = part.required("Hash-algorithm-id", WITHIN)?;
-    let algorithm =
-        DigestAlgorithm::from_uri(digest_uri.trim()).ok_or(DirectoryError::Algorithm {
-            header: "Hash-algorithm-id",
-            value: digest_uri,
-        })?;
+    let algorithm = DigestAlgorithm::from_uri(digest_uri.trim())
+        .ok_or_else(|| bad_algorithm("Hash-algorithm-id", &digest_uri))?;
     let digest = decode_base64(&String::from_utf8_lossy(part.body))
         .and_then(|bytes| Digest::from_bytes(algorithm, &bytes))
         .ok_or_else(|| DirectoryError::PartDigest {
@@ -282,11 +319,7 @@ fn check_encoding(part: &Entity<'_>, within: &'static str) -> Result<(), Directo
     ] {
         let value = part.required(header, within)?;
         if value != expected {
-            return Err(DirectoryError::BadHeader {
-                header,
-                value,
-                expected,
-            });
+            return Err(bad_header(header, &value, expected));
         }
     }
     Ok(())
@@ -301,14 +334,32 @@ fn multipart_boundary(
     let (essence, parameters) = mime::parameters(&value);
     match mime::parameter(&parameters, "boundary").filter(|boundary| !boundary.is_empty()) {
         Some(boundary) if essence.eq_ignore_ascii_case(expected) => Ok(boundary),
-        _ => Err(DirectoryError::BadHeader {
-            header: "Content-Type",
-            value,
-            expected,
-        }),
+        _ => Err(bad_header("Content-Type", &value, expected)),
     }
 }
 
+fn bad_header(header: &'static str, value: &str, expected: &'static str) -> DirectoryError {
+    DirectoryError::BadHeader {
+        header,
+        value: shortened(value),
+        expected,
+    }
+}
+
+fn bad_algorithm(header: &'static str, value: &str) -> DirectoryError {
+    DirectoryError::Algorithm {
+        header,
+        value: shortened(value),
+    }
+}
+
+/// Enough of a value to recognise it.
+fn shortened(value: &str) -> String {
+    value.chars().take(SHOWN_CHARACTERS).collect()
+}
+
+const SHOWN_CHARACTERS: usize = 100;
+const LOCATION_BYTES: usize = 1000;
 /// Version of directories that do not name theirs.
 const DEFAULT_VERSION: u8 = 2;
 

@@ -30,7 +30,7 @@ pub(crate) fn root<'a, 'input>(
     let root = document.root_element();
     if root.tag_name().name() != name || root.tag_name().namespace() != Some(XROAD_NS) {
         return Err(PartError::WrongRoot {
-            found: root.tag_name().name().to_owned(),
+            found: shown(root.tag_name().name()),
         });
     }
     Ok(root)
@@ -85,8 +85,8 @@ impl<'a, 'input> Children<'a, 'input> {
         match self.next {
             None => Ok(()),
             Some(extra) => Err(PartError::Unexpected {
-                element: extra.tag_name().name().to_owned(),
-                within: self.parent.tag_name().name().to_owned(),
+                element: shown(extra.tag_name().name()),
+                within: shown(self.parent.tag_name().name()),
                 line: line(extra),
             }),
         }
@@ -95,7 +95,7 @@ impl<'a, 'input> Children<'a, 'input> {
     fn missing(&self, name: &'static str) -> PartError {
         PartError::Missing {
             element: name,
-            within: self.parent.tag_name().name().to_owned(),
+            within: shown(self.parent.tag_name().name()),
             line: line(self.next.unwrap_or(self.parent)),
         }
     }
@@ -107,6 +107,11 @@ pub(crate) fn text(node: Node<'_, '_>) -> String {
         .filter(Node::is_text)
         .filter_map(|child| child.text())
         .collect()
+}
+
+/// Enough of a name to recognise it.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(SHOWN_CHARACTERS).collect()
 }
 
 /// An element as it stands in the document.
@@ -121,4 +126,5 @@ pub(crate) fn line(node: Node<'_, '_>) -> u32 {
     node.document().text_pos_at(node.range().start).row
 }
 
+const SHOWN_CHARACTERS: usize = 60;
 const NODES_MAX: u32 = 20_000_000;

@@ -57,8 +57,8 @@ impl SourceText<'_> {
 
 pub(super) struct Checker<'a> {
     source: &'a SourceText<'a>,
-    folder: PathBuf,
-    instance: String,
+    pub(super) folder: PathBuf,
+    pub(super) instance: String,
     /// Declared members and subsystems.
     clients: HashSet<ClientId>,
     profiles: Profiles,
@@ -95,7 +95,7 @@ impl<'a> Checker<'a> {
             .parse()
             .map_err(|_| self.error(&raw.listen, "is not an address with port"))?;
         let address = raw.address.get_ref().clone();
-        if address.is_empty() || address.contains(['/', ' ', '@', '?', '#']) {
+        if !is_address(&address) {
             return Err(self.error(
                 &raw.address,
                 format!("{address:?} is not a host with an optional port"),
@@ -165,7 +165,17 @@ impl<'a> Checker<'a> {
             .collect();
         let mut private =
             PrivateParameters::new(&self.instance, self.management(&raw.management, &address)?);
+        private.anchors = self.partners(&raw.partner)?;
         private.timestamping_interval = Duration::from_secs(timestamping_interval.into());
+        let others = self.others(&raw.registry, &address)?;
+        let history = match &raw.history_days {
+            None => DEFAULT_HISTORY_DAYS,
+            Some(days) if *days.get_ref() == 0 => {
+                return Err(self.error(days, "the history is kept for at least a day"));
+            }
+            Some(days) => *days.get_ref(),
+        };
+        let history = Duration::from_secs(u64::from(history) * 86_400);
         let state_dir = self.folder.join(raw.state_dir);
         Ok(Config {
             instance: self.instance,
@@ -174,7 +184,9 @@ impl<'a> Checker<'a> {
             state_dir,
             publish_interval,
             validity,
+            history,
             key,
+            others,
             shared,
             private,
         })
@@ -525,7 +537,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn error<T>(&self, at: &Spanned<T>, reason: impl Into<String>) -> ConfigError {
+    pub(super) fn error<T>(&self, at: &Spanned<T>, reason: impl Into<String>) -> ConfigError {
         self.source.error(at, reason)
     }
 
@@ -549,6 +561,10 @@ fn is_code(code: &str) -> bool {
         })
 }
 
+pub(super) fn is_address(address: &str) -> bool {
+    !address.is_empty() && !address.contains(['/', ' ', '@', '?', '#'])
+}
+
 fn is_host(address: &str) -> bool {
     address.parse::<std::net::IpAddr>().is_ok()
         || (!address.is_empty()
@@ -568,6 +584,7 @@ fn common_name(certificate: &Certificate) -> String {
     named.unwrap_or_else(|| certificate.subject().rfc2253().to_owned())
 }
 
+const DEFAULT_HISTORY_DAYS: u32 = 3650;
 const DEFAULT_VALIDITY: Duration = Duration::from_secs(600);
 pub(super) const OWNERS_GROUP: &str = "security-server-owners";
 const COMMON_NAME: &str = "2.5.4.3";

@@ -66,11 +66,8 @@ impl ConfigurationCheck {
 
 /// Why the configuration is not renewed, and what else is amiss with it.
 fn notes(failure: Option<String>, warnings: &[String]) -> Option<String> {
-    let all: Vec<_> = failure
-        .iter()
-        .chain(warnings.iter().take(MOST_WARNINGS))
-        .map(String::as_str)
-        .collect();
+    let warnings = warnings.iter().take(MOST_WARNINGS).cloned();
+    let all: Vec<_> = failure.into_iter().chain(warnings).collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
 

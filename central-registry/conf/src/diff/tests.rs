@@ -68,10 +68,13 @@ fn nothing_changed_is_nothing_said() {
     assert!(words(|_| {}).is_empty());
 }
 
+/// A change, and the lines that tell it.
+type Case<'a> = (&'a dyn Fn(&mut SharedParameters), Vec<String>);
+
 #[test]
 fn each_change_is_one_line() {
     let server = "KG: server SERVER:KG/GOV/1/ss1";
-    let cases: [(&dyn Fn(&mut SharedParameters), Vec<String>); 9] = [
+    let cases: [Case<'_>; 9] = [
         (
             &|shared| shared.servers[0].address = Some("192.0.2.9".to_owned()),
             vec![format!(

@@ -84,13 +84,10 @@ impl Sources {
                 }
             };
             let Some(finished) = finished else { continue };
-            let (location, outcome) = match finished {
-                Ok(finished) => finished,
+            let Ok((location, outcome)) = finished else {
                 // Which one it was is not known any more; it is not asked again in this refresh.
-                Err(_) => {
-                    attempts.push((String::new(), SourceError::Broken));
-                    continue;
-                }
+                attempts.push((String::new(), SourceError::Broken));
+                continue;
             };
             match outcome {
                 Ok((version, generation)) => {

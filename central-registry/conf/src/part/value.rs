@@ -72,7 +72,7 @@ pub(super) fn certificate(node: Node<'_, '_>) -> Result<Bytes, PartError> {
     Certificate::from_der_or_pem(&bytes)
         .map(|certificate| certificate.der().clone())
         .map_err(|_| PartError::Base64 {
-            element: node.tag_name().name().to_owned(),
+            element: xml::shown(node.tag_name().name()),
             what: WHAT,
             line: xml::line(node),
         })
@@ -87,7 +87,7 @@ pub(super) fn base64(node: Node<'_, '_>, what: &'static str) -> Result<Bytes, Pa
     decode_base64(&xml::text(node))
         .map(Bytes::from)
         .ok_or_else(|| PartError::Base64 {
-            element: node.tag_name().name().to_owned(),
+            element: xml::shown(node.tag_name().name()),
             what,
             line: xml::line(node),
         })
@@ -104,7 +104,7 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 
 pub(super) fn bad_value(node: Node<'_, '_>, expected: &'static str) -> PartError {
     PartError::BadValue {
-        element: node.tag_name().name().to_owned(),
+        element: xml::shown(node.tag_name().name()),
         value: xml::text(node).chars().take(SHOWN_CHARACTERS).collect(),
         expected,
         line: xml::line(node),
