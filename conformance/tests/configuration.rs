@@ -21,10 +21,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use jibek_certs::{
-    KeyKind,
-    time::{Clock, TestClock},
-};
+use jibek_certs::{KeyKind, time::TestClock};
 use jibek_conf::{Snapshot, files::atomic_write};
 use jibek_conformance::{
     country::Timing,

@@ -468,7 +468,7 @@ struct References {
 
 impl References {
     fn add(&mut self, node: Node<'_, '_>, client: ClientId) -> Result<(), PartError> {
-        let Some(id) = node.attribute("id") else {
+        let Some(id) = xml::attribute(node, "id") else {
             return Ok(());
         };
         match self.clients.insert(id.trim().to_owned(), client) {

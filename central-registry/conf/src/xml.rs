@@ -109,6 +109,14 @@ pub(crate) fn text(node: Node<'_, '_>) -> String {
         .collect()
 }
 
+/// An attribute without namespace; the tree's own look-up takes one of any namespace.
+pub(crate) fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    let mut attributes = node.attributes();
+    attributes
+        .find(|attribute| attribute.namespace().is_none() && attribute.name() == name)
+        .map(|attribute| attribute.value())
+}
+
 /// Enough of a name to recognise it.
 pub(crate) fn shown(name: &str) -> String {
     name.chars().take(SHOWN_CHARACTERS).collect()

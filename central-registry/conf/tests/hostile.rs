@@ -300,6 +300,12 @@ fn xml_that_is_made_to_hurt_is_refused_with_a_reason() {
         );
         println!("{what}: {shown}");
     }
+    // An attribute of another namespace is no id.
+    let other = with("<member id=", "<member xmlns:e='urn:e' e:id='id1' id=");
+    assert_eq!(
+        part::parse_shared(other.as_bytes(), 6).unwrap(),
+        part::parse_shared(right.as_bytes(), 6).unwrap()
+    );
     // A value of a megabyte is a value; what is said of it is short.
     let long = with(
         "ocspFreshnessSeconds>3600<",
