@@ -208,7 +208,12 @@ impl<'d> Signature<'d> {
             let der = lenient::binding(&xml::deep_text(element)).ok_or(WRONG)?;
             let certificate = Certificate::from_der(tlv::first(&der).ok_or(WRONG)?.to_vec())
                 .map_err(|_| Malformed("a certificate that cannot be read"))?;
-            let stated = xml::child(reference, XADES_NAMESPACE, "CertDigest")
+            // X-Road takes first children, whatever they are
+            let stated = first_but_comments(reference)
+                .filter(|first| xml::is(*first, XADES_NAMESPACE, "CertDigest"))
+                .filter(|digest| {
+                    first_but_comments(*digest).is_some_and(|first| first.is_element())
+                })
                 .and_then(|digest| read_digest(digest, Form::Container))
                 .ok_or(WRONG)?;
             if certificate.digest(stated.algorithm()) != stated {
@@ -259,6 +264,11 @@ impl<'d> Signature<'d> {
             name,
         )
     }
+}
+
+/// The first child node in a tree without comments.
+fn first_but_comments<'a, 'input>(node: Node<'a, 'input>) -> Option<Node<'a, 'input>> {
+    node.children().find(|child| !child.is_comment())
 }
 
 /// Whether two elements of the document have one Id, whatever the attribute's spelling.

@@ -84,8 +84,7 @@ impl<'a> Judge<'a> {
     /// told later, in [`Judge::believe`].
     pub(super) fn read_message(&self) -> Result<Result<MessageFacts, Unread>, Refusal> {
         let message = required(self.container, MESSAGE, "asic_message_not_found")?;
-        let read = MessageFacts::read(message)
-            .or_else(|_| MessageFacts::read(&Bytes::from(as_text(message))));
+        let read = MessageFacts::read_leniently(message);
         match read {
             Err(unread) if unread.is_no_message => Err(invalid(INTERNAL_ERROR, unread.reason)),
             read => Ok(read),
@@ -106,18 +105,6 @@ impl<'a> Judge<'a> {
             }
         }
     }
-}
-
-/// A message as X-Road sees it, which keeps entries as text and minds no control characters in REST headers.
-fn as_text(message: &Bytes) -> String {
-    let text = String::from_utf8_lossy(message);
-    if text.trim_start().starts_with('<') {
-        return text.into_owned();
-    }
-    let is_minded = |c: char| c.is_control() && c != '\r' && c != '\n';
-    text.chars()
-        .map(|c| if is_minded(c) { ' ' } else { c })
-        .collect()
 }
 
 /// A document that declares ISO-8859-1, without its declaration, its bytes read as X-Road's parser then reads them: each as a letter.

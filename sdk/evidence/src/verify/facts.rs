@@ -1,5 +1,7 @@
 //! What a message says of itself: who, to whom, about what.
 
+mod rest;
+
 use bytes::Bytes;
 use jibek_protocol::{
     id::{ClientId, RepresentedParty, ServiceId},
@@ -56,7 +58,23 @@ pub(super) struct Unread {
 impl MessageFacts {
     /// What `message.xml` says of itself, proved or not; `None` when it cannot be read.
     pub fn of(message: &Bytes) -> Option<Self> {
-        Self::read(message).ok()
+        Self::read_leniently(message).ok()
+    }
+
+    /// Reads what X-Road's verifier reads, which keeps messages as text and asks for little in REST blocks.
+    pub(super) fn read_leniently(message: &Bytes) -> Result<Self, Unread> {
+        Self::read(message).or_else(|unread| {
+            let text = String::from_utf8_lossy(message);
+            if text
+                .trim_start_matches('\u{feff}')
+                .trim_start()
+                .starts_with('<')
+            {
+                Self::read(&Bytes::from(text.into_owned()))
+            } else {
+                rest::read(&text).ok_or(unread)
+            }
+        })
     }
 
     /// Reads `message.xml`: SOAP, else a REST block, in which a digit comes first in responses (`signatures-and-log.md` 5.1).

@@ -308,6 +308,56 @@ fn manifests_of_time_stamps_are_verified() {
     }
 }
 
+/// The sender is enough: blocks that the wire would refuse are judged.
+#[test]
+fn odd_rest_blocks_are_judged() {
+    let court = Court::new();
+    let client = "X-Road-Client:DEV/GOV/1234/sub\r\n";
+    let path = "/r1/DEV/GOV/5678/land/parcels";
+    for (message, expected) in [
+        (format!("GET\r\n{path}\r\n{client}"), "valid"),
+        (
+            format!("GET\r\n{path}/Бишкек\r\n{client}X-Road-Id:one\r\n"),
+            "valid",
+        ),
+        (
+            format!("GET\r\n{path}\r\n{client}x y\u{1}:\u{2}\r\n"),
+            "valid",
+        ),
+        (format!("GET\n{path}\n{client}"), "valid"),
+        (format!("FETCH\r\n{path}\r\n{client}"), "internal_error"),
+        (
+            format!("GET\r\n{path}\r\nX-Road-Id:one\r\n"),
+            "internal_error",
+        ),
+        (format!("GET\r\n{path} 17\r\n{client}"), "internal_error"),
+        (format!("GET\r\n//host{path}\r\n{client}"), "internal_error"),
+        (
+            format!("GET\r\n/r2/DEV/GOV/5678/land/parcels\r\n{client}"),
+            "internal_error",
+        ),
+        (
+            format!("GET\r\n{path}\r\n{client}Host:x\r\n"),
+            "internal_error",
+        ),
+        (
+            format!("GET\r\n{path}\r\n{client}no header\r\n"),
+            "internal_error",
+        ),
+        (
+            format!("GET\r\n{path}\r\nX-Road-Client:DEV/GOV\r\n"),
+            "internal_error",
+        ),
+        (
+            format!("200\r\nOK\r\n{client}X-Road-Id:one\r\n"),
+            "internal_error",
+        ),
+    ] {
+        let verdict = court.judge(&court.contain(&[(&message, None)]).remove(0));
+        assert_eq!(code(&verdict), expected, "{message}: {verdict:?}");
+    }
+}
+
 /// The request with a header that ours would refuse on the wire.
 const CONTROL: &str = "GET\r\n/r1/DEV/GOV/5678/land/parcels/17\r\nX-Road-Client:DEV/GOV/1234/sub\r\nX-Road-Id:one\r\nx-road-request-id:two\r\nother:\u{1}\r\n";
 
