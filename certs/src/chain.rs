@@ -23,16 +23,16 @@ pub struct Budget {
     /// Signatures that may be verified with the keys of intermediates; each may cost one more for every CA configured under one
     /// name.
     pub signatures: u32,
-    /// Certificates a path may have, the leaf included, the anchor not.
+    /// Certificates a path may have, the leaf included, the anchor not, nor what an authority gives itself.
     pub length: usize,
 }
 
 impl Default for Budget {
-    /// 32 signatures, 8 certificates: the longest fixture chain has 5.
+    /// 32 signatures; 6 certificates, as Java allows 5 between the one that is judged and the anchor.
     fn default() -> Self {
         Self {
             signatures: 32,
-            length: 8,
+            length: 6,
         }
     }
 }
@@ -242,7 +242,9 @@ impl Search<'_> {
             if path.contains(issuer) || self.anchors.contains(issuer) {
                 continue;
             }
-            if path.len() >= self.length {
+            let counted = path.iter().skip(1).chain([issuer]);
+            let above = counted.filter(|one| !one.is_self_issued()).count();
+            if above >= self.length {
                 let limit = self.length;
                 keep_nearest(&mut best, ChainError::Depth { limit })?;
                 break;

@@ -512,7 +512,7 @@ fn floods(suite: &mut Suite) {
         let ee = Spec::new("ee").by(chain.last().unwrap());
         let along: Vec<&Made> = chain.iter().collect();
         suite.fails(id, &case(&ee, &along, &[&root]), |error| {
-            matches!(error, ChainError::Budget | ChainError::Depth { limit: 8 })
+            matches!(error, ChainError::Budget | ChainError::Depth { limit: 6 })
         });
     }
     let hosts = |count: usize, suffix: &str| -> Vec<Vec<u8>> {

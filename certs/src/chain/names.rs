@@ -1,5 +1,7 @@
 //! Name constraints (RFC 5280 section 4.2.1.10): what an authority may name.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints};
 
@@ -161,25 +163,46 @@ impl Constraints {
     }
 }
 
-/// The names in the subject: itself when it is not empty, and mailboxes when none stand among the alternative names.
+/// The names in the subject: itself when it is not empty; mailboxes when there are no alternative names at all; and, as Java reads
+/// it, the last common name as a host or an address when no alternative name is one.
 fn subject_names(certificate: &Certificate) -> Vec<AltName> {
     let subject = certificate.subject();
+    let alternatives = certificate.alt_names();
     let mut names = Vec::new();
     if !subject.attributes().is_empty() {
         names.push(AltName::Directory(subject.canonical().to_owned()));
     }
-    let has_email = certificate
-        .alt_names()
-        .iter()
-        .any(|name| matches!(name, AltName::Email(_)));
-    if !has_email {
-        let mailboxes = subject
-            .attributes()
-            .iter()
-            .filter(|(oid, _)| oid == EMAIL_ADDRESS);
-        names.extend(mailboxes.map(|(_, mailbox)| AltName::Email(mailbox.clone())));
+    let of = |kind: &'static str| {
+        let attributes = subject.attributes().iter();
+        attributes
+            .filter(move |(oid, _)| oid == kind)
+            .map(|(_, value)| value)
+    };
+    if alternatives.is_empty() {
+        names.extend(of(EMAIL_ADDRESS).map(|mailbox| AltName::Email(mailbox.clone())));
     }
+    let Some(common_name) = of(COMMON_NAME).next_back() else {
+        return names;
+    };
+    let named = match common_name.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => Some(AltName::Ip(address.octets().to_vec())),
+        Ok(IpAddr::V6(address)) => Some(AltName::Ip(address.octets().to_vec())),
+        Err(_) => is_host(common_name).then(|| AltName::Dns(common_name.to_ascii_lowercase())),
+    };
+    names.extend(named.filter(|name| {
+        !alternatives
+            .iter()
+            .any(|alternative| alternative.kind() == name.kind())
+    }));
     names
+}
+
+/// Whether a text can be the name of a host: labels of letters, digits and hyphens.
+fn is_host(text: &str) -> bool {
+    text.split('.').all(|label| {
+        label.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    })
 }
 
 /// `a.b.c` lies below `b.c` and below itself, below `.b.c` only when something stands before it. Both lower case.
@@ -258,6 +281,7 @@ fn uri_host(uri: &str) -> Option<String> {
 
 /// Names times constraints. Real certificates have a handful of each.
 const MOST_COMPARISONS: usize = 65_536;
+const COMMON_NAME: &str = "2.5.4.3";
 const EMAIL_ADDRESS: &str = "1.2.840.113549.1.9.1";
 
 #[cfg(test)]
