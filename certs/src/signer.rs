@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod ecdsa;
+mod old;
 mod public;
 mod soft;
 mod weakness;

@@ -14,12 +14,18 @@ use crate::{
 pub enum SignatureAlgorithm {
     /// RSA PKCS#1 v1.5 with SHA-1: old evidence and old CAs only.
     RsaPkcs1Sha1,
+    /// RSA PKCS#1 v1.5 with SHA-224.
+    RsaPkcs1Sha224,
     /// RSA PKCS#1 v1.5 with SHA-256.
     RsaPkcs1Sha256,
     /// RSA PKCS#1 v1.5 with SHA-384.
     RsaPkcs1Sha384,
     /// RSA PKCS#1 v1.5 with SHA-512: X-Road's default.
     RsaPkcs1Sha512,
+    /// RSASSA-PSS with SHA-1: old evidence only.
+    RsaPssSha1,
+    /// RSASSA-PSS with SHA-224.
+    RsaPssSha224,
     /// RSASSA-PSS with SHA-256.
     RsaPssSha256,
     /// RSASSA-PSS with SHA-384.
@@ -40,11 +46,14 @@ pub enum SignatureAlgorithm {
 
 impl SignatureAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::RsaPkcs1Sha1,
+        Self::RsaPkcs1Sha224,
         Self::RsaPkcs1Sha256,
         Self::RsaPkcs1Sha384,
         Self::RsaPkcs1Sha512,
+        Self::RsaPssSha1,
+        Self::RsaPssSha224,
         Self::RsaPssSha256,
         Self::RsaPssSha384,
         Self::RsaPssSha512,
@@ -59,9 +68,12 @@ impl SignatureAlgorithm {
     pub const fn uri(self) -> &'static str {
         match self {
             Self::RsaPkcs1Sha1 => "http://www.w3.org/2000/09/xmldsig#rsa-sha1",
+            Self::RsaPkcs1Sha224 => "http://www.w3.org/2001/04/xmldsig-more#rsa-sha224",
             Self::RsaPkcs1Sha256 => "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
             Self::RsaPkcs1Sha384 => "http://www.w3.org/2001/04/xmldsig-more#rsa-sha384",
             Self::RsaPkcs1Sha512 => "http://www.w3.org/2001/04/xmldsig-more#rsa-sha512",
+            Self::RsaPssSha1 => "http://www.w3.org/2007/05/xmldsig-more#sha1-rsa-MGF1",
+            Self::RsaPssSha224 => "http://www.w3.org/2007/05/xmldsig-more#sha224-rsa-MGF1",
             Self::RsaPssSha256 => "http://www.w3.org/2007/05/xmldsig-more#sha256-rsa-MGF1",
             Self::RsaPssSha384 => "http://www.w3.org/2007/05/xmldsig-more#sha384-rsa-MGF1",
             Self::RsaPssSha512 => "http://www.w3.org/2007/05/xmldsig-more#sha512-rsa-MGF1",
@@ -83,8 +95,10 @@ impl SignatureAlgorithm {
     /// The digest it signs.
     pub const fn digest(self) -> DigestAlgorithm {
         match self {
-            Self::RsaPkcs1Sha1 | Self::EcdsaSha1 => DigestAlgorithm::Sha1,
-            Self::EcdsaSha224 => DigestAlgorithm::Sha224,
+            Self::RsaPkcs1Sha1 | Self::RsaPssSha1 | Self::EcdsaSha1 => DigestAlgorithm::Sha1,
+            Self::RsaPkcs1Sha224 | Self::RsaPssSha224 | Self::EcdsaSha224 => {
+                DigestAlgorithm::Sha224
+            }
             Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaSha256 => {
                 DigestAlgorithm::Sha256
             }
@@ -113,28 +127,33 @@ impl SignatureAlgorithm {
     pub const fn is_pss(self) -> bool {
         matches!(
             self,
-            Self::RsaPssSha256 | Self::RsaPssSha384 | Self::RsaPssSha512
+            Self::RsaPssSha1
+                | Self::RsaPssSha224
+                | Self::RsaPssSha256
+                | Self::RsaPssSha384
+                | Self::RsaPssSha512
         )
     }
 
-    /// RSA PKCS#1 v1.5 with this digest; `None` for SHA-224.
-    pub const fn rsa(digest: DigestAlgorithm) -> Option<Self> {
+    /// RSA PKCS#1 v1.5 with this digest.
+    pub const fn rsa(digest: DigestAlgorithm) -> Self {
         match digest {
-            DigestAlgorithm::Sha1 => Some(Self::RsaPkcs1Sha1),
-            DigestAlgorithm::Sha224 => None,
-            DigestAlgorithm::Sha256 => Some(Self::RsaPkcs1Sha256),
-            DigestAlgorithm::Sha384 => Some(Self::RsaPkcs1Sha384),
-            DigestAlgorithm::Sha512 => Some(Self::RsaPkcs1Sha512),
+            DigestAlgorithm::Sha1 => Self::RsaPkcs1Sha1,
+            DigestAlgorithm::Sha224 => Self::RsaPkcs1Sha224,
+            DigestAlgorithm::Sha256 => Self::RsaPkcs1Sha256,
+            DigestAlgorithm::Sha384 => Self::RsaPkcs1Sha384,
+            DigestAlgorithm::Sha512 => Self::RsaPkcs1Sha512,
         }
     }
 
-    /// RSASSA-PSS with this digest; `None` for SHA-1 and SHA-224.
-    pub const fn pss(digest: DigestAlgorithm) -> Option<Self> {
+    /// RSASSA-PSS with this digest.
+    pub const fn pss(digest: DigestAlgorithm) -> Self {
         match digest {
-            DigestAlgorithm::Sha1 | DigestAlgorithm::Sha224 => None,
-            DigestAlgorithm::Sha256 => Some(Self::RsaPssSha256),
-            DigestAlgorithm::Sha384 => Some(Self::RsaPssSha384),
-            DigestAlgorithm::Sha512 => Some(Self::RsaPssSha512),
+            DigestAlgorithm::Sha1 => Self::RsaPssSha1,
+            DigestAlgorithm::Sha224 => Self::RsaPssSha224,
+            DigestAlgorithm::Sha256 => Self::RsaPssSha256,
+            DigestAlgorithm::Sha384 => Self::RsaPssSha384,
+            DigestAlgorithm::Sha512 => Self::RsaPssSha512,
         }
     }
 
@@ -172,7 +191,7 @@ impl SignatureAlgorithm {
     /// The same from the dotted object identifier and the DER of the parameters.
     pub fn from_parts(oid: &str, parameters: Option<&[u8]>) -> Option<Self> {
         if oid == RSASSA_PSS {
-            return Self::pss(PssParameters::decode(parameters?)?.digest()?);
+            return Some(Self::pss(PssParameters::decode(parameters?)?.digest()?));
         }
         if parameters.is_some_and(|parameters| parameters != NULL) {
             return None;
@@ -186,10 +205,15 @@ impl SignatureAlgorithm {
     const fn oid(self) -> &'static str {
         match self {
             Self::RsaPkcs1Sha1 => "1.2.840.113549.1.1.5",
+            Self::RsaPkcs1Sha224 => "1.2.840.113549.1.1.14",
             Self::RsaPkcs1Sha256 => "1.2.840.113549.1.1.11",
             Self::RsaPkcs1Sha384 => "1.2.840.113549.1.1.12",
             Self::RsaPkcs1Sha512 => "1.2.840.113549.1.1.13",
-            Self::RsaPssSha256 | Self::RsaPssSha384 | Self::RsaPssSha512 => RSASSA_PSS,
+            Self::RsaPssSha1
+            | Self::RsaPssSha224
+            | Self::RsaPssSha256
+            | Self::RsaPssSha384
+            | Self::RsaPssSha512 => RSASSA_PSS,
             Self::EcdsaSha1 => "1.2.840.10045.4.1",
             Self::EcdsaSha224 => "1.2.840.10045.4.3.1",
             Self::EcdsaSha256 => "1.2.840.10045.4.3.2",
@@ -214,6 +238,15 @@ struct PssParameters {
 
 impl PssParameters {
     fn new(digest: DigestAlgorithm) -> Self {
+        if digest == DigestAlgorithm::Sha1 {
+            // The defaults, which DER leaves out.
+            return Self {
+                hash: None,
+                mask: None,
+                salt: None,
+                trailer: None,
+            };
+        }
         let hash = AlgorithmIdentifier {
             algorithm: known_oid(digest.oid()),
             parameters: Some(null()),
@@ -238,16 +271,25 @@ impl PssParameters {
         rasn::der::decode(der).ok()
     }
 
-    /// The one digest of all parts; `None` when they differ, or the salt's length is not the digest's, or a part is left to its
-    /// default, which is SHA-1.
+    /// The one digest of all parts, SHA-1 when they are left to their defaults; `None` when they differ, or when the salt's length
+    /// is not the digest's.
     fn digest(&self) -> Option<DigestAlgorithm> {
-        let digest = digest_of(self.hash.as_ref()?)?;
-        let mask = self.mask.as_ref()?;
-        let inner: AlgorithmIdentifier =
-            rasn::der::decode(mask.parameters.as_ref()?.as_bytes()).ok()?;
-        let same = dotted(&mask.algorithm) == MGF1
-            && digest_of(&inner) == Some(digest)
-            && self.salt == Some(Integer::from(digest.len()))
+        let digest = match &self.hash {
+            None => DigestAlgorithm::Sha1,
+            Some(hash) => digest_of(hash)?,
+        };
+        let masking = match &self.mask {
+            None => DigestAlgorithm::Sha1,
+            Some(mask) if dotted(&mask.algorithm) == MGF1 => {
+                digest_of(&rasn::der::decode(mask.parameters.as_ref()?.as_bytes()).ok()?)?
+            }
+            Some(_) => return None,
+        };
+        let salt = self.salt.as_ref();
+        let same = masking == digest
+            && salt.map_or(digest.len() == DEFAULT_SALT, |salt| {
+                *salt == Integer::from(digest.len())
+            })
             && self
                 .trailer
                 .as_ref()
@@ -278,6 +320,7 @@ fn known_oid(dotted: &str) -> crate::asn1::ObjectIdentifier {
 }
 
 pub(super) const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
+const DEFAULT_SALT: usize = 20;
 const MGF1: &str = "1.2.840.113549.1.1.8";
 const NULL: &[u8] = &[5, 0];
 
@@ -376,6 +419,10 @@ mod tests {
         for (what, parameters) in refused {
             assert_eq!(read(&parameters), None, "{what}");
         }
+        assert_eq!(
+            SignatureAlgorithm::from_parts(RSASSA_PSS, Some(&[0x30, 0])),
+            Some(SignatureAlgorithm::RsaPssSha1)
+        );
         assert_eq!(SignatureAlgorithm::from_parts(RSASSA_PSS, None), None);
         assert_eq!(SignatureAlgorithm::from_parts(RSASSA_PSS, Some(NULL)), None);
     }

@@ -7,6 +7,7 @@ use super::{
     SignatureAlgorithm, SignatureError, Weakness,
     algorithm::{RSASSA_PSS, bound_digest},
     ecdsa::{ecdsa_raw_to_der, fit_digest},
+    old,
 };
 use crate::{
     asn1::dotted_oid,
@@ -130,19 +131,20 @@ fn verify_rsa(
         }
         _ => return Err(SignatureError::Key),
     }
-    // Members' keys of 1024 bits are still accepted by X-Road (`observed.md` 3 number 4); the library has no SHA-384 for them.
+    let public_key = &*spki.subject_public_key.data;
+    // Members' keys of 1024 bits are still accepted by X-Road (`observed.md` 3 number 4).
+    let is_short = rsa_bits(public_key).is_some_and(|bits| bits < SHORTEST_RSA);
     let parameters: &'static sig::RsaParameters = match (algorithm.is_pss(), algorithm.digest()) {
         (false, DigestAlgorithm::Sha1) => &sig::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
         (false, DigestAlgorithm::Sha256) => &sig::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-        (false, DigestAlgorithm::Sha384) => &sig::RSA_PKCS1_2048_8192_SHA384,
         (false, DigestAlgorithm::Sha512) => &sig::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-        (true, DigestAlgorithm::Sha256) => &sig::RSA_PSS_2048_8192_SHA256,
-        (true, DigestAlgorithm::Sha384) => &sig::RSA_PSS_2048_8192_SHA384,
-        (true, DigestAlgorithm::Sha512) => &sig::RSA_PSS_2048_8192_SHA512,
-        _ => return Err(SignatureError::Key),
+        (false, DigestAlgorithm::Sha384) if !is_short => &sig::RSA_PKCS1_2048_8192_SHA384,
+        (true, DigestAlgorithm::Sha256) if !is_short => &sig::RSA_PSS_2048_8192_SHA256,
+        (true, DigestAlgorithm::Sha384) if !is_short => &sig::RSA_PSS_2048_8192_SHA384,
+        (true, DigestAlgorithm::Sha512) if !is_short => &sig::RSA_PSS_2048_8192_SHA512,
+        _ => return old::verify_rsa(public_key, algorithm, message, signature),
     };
-    let key = sig::ParsedPublicKey::new(parameters, &*spki.subject_public_key.data)
-        .map_err(|_| SignatureError::Key)?;
+    let key = sig::ParsedPublicKey::new(parameters, public_key).map_err(|_| SignatureError::Key)?;
     key.verify_sig(message, signature)
         .map_err(|_| SignatureError::Wrong)
 }

@@ -119,7 +119,7 @@ impl TimestampToken {
         }
         let identifier = &self.signer.signature_algorithm;
         let algorithm = match dotted(&identifier.algorithm).as_str() {
-            RSA_ENCRYPTION => SignatureAlgorithm::rsa(hash),
+            RSA_ENCRYPTION => Some(SignatureAlgorithm::rsa(hash)),
             EC_PUBLIC_KEY => Some(SignatureAlgorithm::ecdsa(hash)),
             _ => SignatureAlgorithm::from_identifier(identifier),
         };
