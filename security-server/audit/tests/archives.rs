@@ -316,10 +316,19 @@ fn bundles_are_judged_container_by_container() {
         zip.start_file(name, SimpleFileOptions::default()).unwrap();
         zip.write_all(bytes).unwrap();
     }
-    put(&path, zip.finish().unwrap().into_inner());
-    let ran = verify(&conf(&root), [path]);
+    let bytes = zip.finish().unwrap().into_inner();
+    put(&path, &bytes);
+    let ran = verify(&conf(&root), [&path]);
     assert_eq!((ran.status, ran.out.lines().count()), (0, 5), "{ran:?}");
-    assert!(ran.out.contains("3 containers without links"), "{ran:?}");
+    assert!(ran.out.contains("note bundle_without_links"), "{ran:?}");
+    let strict = [OsString::from("--strict"), path.into()];
+    assert_eq!(verify(&conf(&root), strict).status, 1);
+    // an archive that lost its links is no bundle
+    let path = dir.path().join(Made::of(None, &all[..3]).name());
+    put(&path, &bytes);
+    let ran = verify(&conf(&root), [path]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.out.contains("archive_no_linking_info"), "{ran:?}");
 }
 
 /// A key ring in a directory of its own.

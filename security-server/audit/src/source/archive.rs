@@ -2,7 +2,8 @@
 
 use jibek_evidence::{
     archive::{
-        Archive, ArchiveLimits, Bundle, FileKind, JoinFault, Start, VerifiedArchive, join, kind,
+        Archive, ArchiveLimits, ArchiveName, Bundle, FileKind, JoinFault, Start, VerifiedArchive,
+        join, kind,
     },
     verify::{Outcome, Verdict},
 };
@@ -26,10 +27,13 @@ pub(super) struct Archives {
     verified: Vec<(String, VerifiedArchive)>,
 }
 
-/// Whether a file is an archive or a bundle of containers.
-pub(super) fn holds_several<R: Read + Seek>(source: R) -> Option<WholeKind> {
+/// Whether a file is an archive or a bundle of containers. One that has an archive's name and lost its links is no bundle.
+pub(super) fn holds_several<R: Read + Seek>(file: &Path, source: R) -> Option<WholeKind> {
+    let name = file.file_name().and_then(|it| it.to_str());
+    let is_named_so = name.is_some_and(|it| ArchiveName::parse(it).is_some());
     match kind(source) {
         FileKind::Archive => Some(WholeKind::Archive),
+        FileKind::Bundle if is_named_so => Some(WholeKind::Archive),
         FileKind::Bundle => Some(WholeKind::Bundle),
         _ => None,
     }
@@ -135,10 +139,10 @@ impl Archives {
                 fault,
             ))?;
         }
-        whole.sentence = format!(
-            "{} containers without links: nothing shows whether some are missing{}",
-            whole.containers, whole.sentence
-        );
+        whole.sentence = format!("{} containers{}", whole.containers, whole.sentence);
+        let text =
+            "there are no links: nothing shows whether containers are missing, nor their order";
+        whole.notes.push(Note::new("bundle_without_links", text));
         sink(whole.into())
     }
 

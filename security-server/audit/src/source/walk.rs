@@ -138,7 +138,7 @@ impl Walker<'_, '_> {
     }
 
     fn plain(&mut self, path: &Path, file: File) -> ControlFlow<()> {
-        match holds_several(BufReader::new(&file)) {
+        match holds_several(path, BufReader::new(&file)) {
             None => (self.sink)(Job::File(path.to_owned())),
             Some(kind) => self.several(Whole::new(kind, vec![path.to_owned()]), file),
         }
@@ -173,7 +173,7 @@ impl Walker<'_, '_> {
             }
         };
         let is_bad = matches!(signature, Signature::Bad(_));
-        let Some(kind) = holds_several(BufReader::new(&file)) else {
+        let Some(kind) = holds_several(path, BufReader::new(&file)) else {
             let notes = is_bad.then(|| Note::new("pgp_signature_bad", signature.sentence()));
             let bytes = file
                 .rewind()
