@@ -43,7 +43,8 @@ pub(crate) fn check(
             let Some(record) = RawCentral::read(&mut fields) else {
                 break;
             };
-            let Some(name) = std::str::from_utf8(record.name).ok().and_then(counted_name) else {
+            let name = std::str::from_utf8(record.name).ok().and_then(counted_name);
+            let Some(name) = name.filter(|name| !MANIFESTS.contains(&name.as_str())) else {
                 continue;
             };
             let seen = by_name.get(&name);
@@ -183,6 +184,8 @@ const COUNTED: [&str; 10] = [
     "meta-inf/manifest.xml",
     "meta-inf/asicmanifest.xml",
 ];
+/// No verdict rests on what these say, so two readings of them are two readings of one message.
+const MANIFESTS: [&str; 2] = ["meta-inf/manifest.xml", "meta-inf/asicmanifest.xml"];
 /// Record and longest comment, and some more for what stands behind.
 const MAX_TAIL: usize = 2 * 65_557;
 /// Marks of an end that are followed.
