@@ -11,6 +11,7 @@ mod consumer;
 mod hello;
 mod legacy;
 mod memory;
+mod resume;
 mod verify;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use hyper_util::rt::TokioIo;
 use jibek_certs::Certificate;
 use rustls::{
     crypto::CryptoProvider,
@@ -68,7 +70,8 @@ pub enum Stack {
 
 #[derive(Debug)]
 enum Inner {
-    Legacy(Box<tokio_openssl::SslStream<Replay<TcpStream>>>),
+    LegacyInbound(Box<tokio_openssl::SslStream<Replay<TcpStream>>>),
+    LegacyOutbound(TokioIo<Box<resume::Stream>>),
     ModernInbound(Box<tokio_rustls::server::TlsStream<Replay<TcpStream>>>),
     ModernOutbound(Box<tokio_rustls::client::TlsStream<Replay<TcpStream>>>),
 }
@@ -102,7 +105,8 @@ fn presented(certificates: Option<&[CertificateDer<'_>]>) -> Option<Vec<Certific
 macro_rules! forward {
     ($this:ident, $stream:ident => $call:expr) => {
         match &mut $this.get_mut().0 {
-            Inner::Legacy($stream) => $call,
+            Inner::LegacyInbound($stream) => $call,
+            Inner::LegacyOutbound($stream) => $call,
             Inner::ModernInbound($stream) => $call,
             Inner::ModernOutbound($stream) => $call,
         }
@@ -113,10 +117,17 @@ impl Drop for PeerStream {
     /// OpenSSL forgets the session of a connection that it did not say goodbye on, and many peers close without a word: say goodbye
     /// into the void, so that they can resume. The other end still sees a connection that ended without close_notify.
     fn drop(&mut self) {
-        if let Inner::Legacy(stream) = &mut self.0 {
-            stream.get_mut().mute();
-            let mut context = Context::from_waker(std::task::Waker::noop());
-            let _ = Pin::new(stream).poll_shutdown(&mut context);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        match &mut self.0 {
+            Inner::LegacyInbound(stream) => {
+                stream.get_mut().mute();
+                let _ = Pin::new(stream).poll_shutdown(&mut context);
+            }
+            Inner::LegacyOutbound(stream) => {
+                stream.inner_mut().get_mut().inner_mut().mute();
+                let _ = Pin::new(stream).poll_shutdown(&mut context);
+            }
+            Inner::ModernInbound(_) | Inner::ModernOutbound(_) => {}
         }
     }
 }
@@ -158,7 +169,8 @@ impl AsyncWrite for PeerStream {
 
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
-            Inner::Legacy(stream) => stream.is_write_vectored(),
+            Inner::LegacyInbound(stream) => stream.is_write_vectored(),
+            Inner::LegacyOutbound(stream) => stream.is_write_vectored(),
             Inner::ModernInbound(stream) => stream.is_write_vectored(),
             Inner::ModernOutbound(stream) => stream.is_write_vectored(),
         }

@@ -234,7 +234,7 @@ async fn legacy_handshake(
         stack: Stack::Legacy,
         resumed: stream.ssl().session_reused(),
     };
-    Ok((PeerStream(Inner::Legacy(Box::new(stream))), tls))
+    Ok((PeerStream(Inner::LegacyInbound(Box::new(stream))), tls))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -1,11 +1,11 @@
 //! Speaking TLS to another server's 5500: rustls first, OpenSSL for those who refuse it.
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use hyper_util::rt::TokioIo;
 use jibek_certs::Clock;
-use openssl::ssl::{Ssl, SslContext};
 use rustls::{
     AlertDescription, ClientConfig, HandshakeKind, client::Resumption, pki_types::ServerName,
 };
@@ -18,6 +18,7 @@ use super::{
     identity, legacy,
     memory::{Mark, Memory},
     presented, provider,
+    resume::LegacyClient,
     verify::LeafVerifier,
 };
 use crate::{
@@ -214,7 +215,7 @@ impl std::fmt::Debug for PeerConnector {
 struct Built {
     auth: Arc<AuthKey>,
     modern: Arc<ClientConfig>,
-    legacy: Option<SslContext>,
+    legacy: Option<LegacyClient>,
 }
 
 impl Built {
@@ -229,7 +230,7 @@ impl Built {
             .map_err(|error| TlsError::Setup(error.into()))?;
         modern.resumption = Resumption::in_memory_sessions(SESSIONS);
         let legacy = legacy
-            .then(|| legacy::client_context(auth))
+            .then(|| LegacyClient::new(auth))
             .transpose()
             .map_err(|error| TlsError::Setup(error.into()))?;
         Ok(Self {
@@ -286,27 +287,19 @@ async fn modern_handshake(
 }
 
 async fn legacy_handshake(
-    context: &SslContext,
+    client: &LegacyClient,
     stream: TcpStream,
     address: SocketAddr,
 ) -> Result<(PeerStream, PeerTls), TlsError> {
-    let ssl = Ssl::new(context).map_err(|error| TlsError::Setup(error.into()))?;
-    let mut stream = tokio_openssl::SslStream::new(ssl, Replay::new(Bytes::new(), stream))
-        .map_err(|error| TlsError::Setup(error.into()))?;
-    Pin::new(&mut stream)
-        .connect()
-        .await
-        .map_err(|error| TlsError::Handshake {
-            address,
-            stack: Stack::Legacy,
-            source: error.into(),
-        })?;
+    let stream = client
+        .connect(Replay::new(Bytes::new(), stream), address)
+        .await?;
     let tls = PeerTls {
         certificates: legacy::presented(stream.ssl()).ok_or(TlsError::Unreadable { address })?,
         stack: Stack::Legacy,
         resumed: stream.ssl().session_reused(),
     };
-    Ok((PeerStream(Inner::Legacy(Box::new(stream))), tls))
+    Ok((PeerStream(Inner::LegacyOutbound(TokioIo::new(stream))), tls))
 }
 
 fn is_refusal(error: &io::Error) -> bool {

@@ -6,8 +6,8 @@ use openssl::{
     error::ErrorStack,
     pkey::PKey,
     ssl::{
-        SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef, SslSessionCacheMode,
-        SslVerifyMode, SslVersion,
+        SslConnector, SslConnectorBuilder, SslContext, SslContextBuilder, SslMethod, SslMode,
+        SslOptions, SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion,
     },
     x509::{X509, X509VerifyResult},
 };
@@ -20,7 +20,8 @@ pub(super) fn server_context(
     auth: &AuthKey,
     registered: Registered,
 ) -> Result<SslContext, ErrorStack> {
-    let mut builder = context(auth)?;
+    let mut builder = SslContext::builder(SslMethod::tls_server())?;
+    configure(&mut builder, auth)?;
     // Sessions live in our cache, not in tickets: a ticket forgets the client's intermediate certificates. Without a session id
     // context the second connection of a client that resumes would fail (`message-path.md` 7.5, 1).
     builder.set_session_id_context(b"jibek-peer")?;
@@ -46,15 +47,16 @@ pub(super) fn server_context(
     Ok(builder.build())
 }
 
-/// The client's side: every server certificate is taken and handed on. Sessions are not resumed on this side: the
-/// library offers that only as an unsafe function.
-pub(super) fn client_context(auth: &AuthKey) -> Result<SslContext, ErrorStack> {
-    let mut builder = context(auth)?;
+/// The client's side: every server certificate is taken and handed on. Who builds it may keep as many sessions.
+pub(super) fn client_context(auth: &AuthKey) -> Result<SslConnectorBuilder, ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    configure(&mut builder, auth)?;
+    builder.set_session_cache_size(SESSIONS);
     builder.set_verify_callback(SslVerifyMode::PEER, |_, chain| {
         chain.set_error(X509VerifyResult::OK);
         true
     });
-    Ok(builder.build())
+    Ok(builder)
 }
 
 /// The certificates of the other end, leaf first.
@@ -75,19 +77,21 @@ pub(super) fn presented(ssl: &SslRef) -> Option<Vec<Certificate>> {
     Some(certificates)
 }
 
-fn context(auth: &AuthKey) -> Result<SslContextBuilder, ErrorStack> {
-    let mut builder = SslContext::builder(SslMethod::tls())?;
+fn configure(builder: &mut SslContextBuilder, auth: &AuthKey) -> Result<(), ErrorStack> {
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_cipher_list(SUITES)?;
     builder.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
+    // A write that had to wait is tried again from a buffer that may have grown and moved meanwhile.
+    builder.set_mode(
+        SslMode::ACCEPT_MOVING_WRITE_BUFFER | SslMode::AUTO_RETRY | SslMode::ENABLE_PARTIAL_WRITE,
+    );
     builder.set_certificate(&*X509::from_der(auth.certificate().der())?)?;
     for certificate in auth.chain() {
         builder.add_extra_chain_cert(X509::from_der(certificate.der())?)?;
     }
     builder.set_private_key(&*PKey::private_key_from_pkcs8(&auth.key().to_pkcs8_der())?)?;
-    builder.check_private_key()?;
-    Ok(builder)
+    builder.check_private_key()
 }
 
 const SUITES: &str = "ECDHE-RSA-AES256-SHA384:DHE-RSA-AES256-SHA256:ECDHE-ECDSA-AES256-SHA384";

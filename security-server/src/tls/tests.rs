@@ -74,19 +74,22 @@ fn knows(certificate: &Certificate) -> Registered {
 /// A server that accepts for ever, counts what it accepted, and echoes.
 struct Door {
     address: std::net::SocketAddr,
+    acceptor: Arc<arc_swap::ArcSwap<PeerAcceptor>>,
     outcomes: Arc<std::sync::Mutex<Vec<Result<PeerTls, String>>>>,
 }
 
 impl Door {
     async fn open(server: &Identity, registered: Registered, settings: &PeerSettings) -> Self {
-        let acceptor = Arc::new(PeerAcceptor::new(server.ring(), registered, settings));
+        let acceptor = PeerAcceptor::new(server.ring(), registered, settings);
+        let acceptor = Arc::new(arc_swap::ArcSwap::from_pointee(acceptor));
+        let current = Arc::clone(&acceptor);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let outcomes = Arc::new(std::sync::Mutex::new(Vec::new()));
         let noted = Arc::clone(&outcomes);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, noted) = (Arc::clone(&acceptor), Arc::clone(&noted));
+                let (acceptor, noted) = (current.load_full(), Arc::clone(&noted));
                 tokio::spawn(async move {
                     match acceptor.accept(stream).await {
                         Ok((mut stream, tls)) => {
@@ -111,7 +114,17 @@ impl Door {
                 });
             }
         });
-        Self { address, outcomes }
+        Self {
+            address,
+            acceptor,
+            outcomes,
+        }
+    }
+
+    /// As if the server had been started again.
+    fn begin_again(&self, server: &Identity, registered: Registered, settings: &PeerSettings) {
+        let acceptor = PeerAcceptor::new(server.ring(), registered, settings);
+        self.acceptor.store(Arc::new(acceptor));
     }
 
     fn outcomes(&self) -> Vec<Result<PeerTls, String>> {
@@ -290,6 +303,7 @@ async fn a_greeting_in_single_bytes_is_understood_by_both_stacks() {
     let behind = door.address;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let slow = Door {
+        acceptor: Arc::clone(&door.acceptor),
         address: listener.local_addr().unwrap(),
         outcomes: Arc::default(),
     };
@@ -455,6 +469,7 @@ async fn legacy_servers_are_reached_after_their_refusal_and_remembered() {
             .unwrap();
         assert_eq!(tls.stack, Stack::Legacy);
         assert_eq!(tls.certificates, std::slice::from_ref(&server.certificate));
+        assert_eq!(tls.resumed, hour > 0, "connection {hour}");
         stream.write_all(b"abc\n").await.unwrap();
         stream.flush().await.unwrap();
         let mut answer = [0; 4];
@@ -492,6 +507,82 @@ async fn legacy_servers_are_reached_after_their_refusal_and_remembered() {
         .unwrap_err();
     assert!(matches!(error, TlsError::Downgrade { .. }));
     child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn legacy_sessions_are_resumed_outbound_with_the_same_key_and_peer() {
+    let (server, other, client, newer) = (
+        Identity::new("ss1", KeyKind::Rsa2048),
+        Identity::new("ss3", KeyKind::Rsa2048),
+        Identity::new("ss2", KeyKind::Rsa2048),
+        Identity::new("ss2", KeyKind::Rsa2048),
+    );
+    // Our own acceptor as a peer that has legacy TLS only: the connector is told that it refused the rest.
+    let known = [client.certificate.clone(), newer.certificate.clone()];
+    let registered: Registered =
+        Arc::new(move |leaf: &[u8]| known.iter().any(|known| *known.der() == leaf));
+    let settings = settings();
+    let door = Door::open(&server, Arc::clone(&registered), &settings).await;
+    let another = Door::open(&other, Arc::clone(&registered), &settings).await;
+    let connector = connector(&client, &settings);
+    let reached = async |connector: &PeerConnector, door: &Door| {
+        let peer = format!("127.0.0.1:{}", door.address.port());
+        connector.memory.refused(&peer, SystemClock.now());
+        let (mut stream, tls) = connect(connector, door).await.unwrap();
+        echo(&mut stream).await.unwrap();
+        assert_eq!(tls.stack, Stack::Legacy);
+        (tls.resumed, tls.certificates)
+    };
+    let certificates = vec![server.certificate.clone()];
+    assert_eq!(
+        reached(&connector, &door).await,
+        (false, certificates.clone())
+    );
+    for _ in 0..3 {
+        assert_eq!(
+            reached(&connector, &door).await,
+            (true, certificates.clone())
+        );
+    }
+    // Another peer is another session.
+    let others = vec![other.certificate.clone()];
+    assert_eq!(reached(&connector, &another).await, (false, others.clone()));
+    assert_eq!(reached(&connector, &another).await, (true, others));
+    assert_eq!(
+        reached(&connector, &door).await,
+        (true, certificates.clone())
+    );
+    // Another key has sessions of its own.
+    let connector = self::connector(&newer, &settings);
+    assert_eq!(
+        reached(&connector, &door).await,
+        (false, certificates.clone())
+    );
+    assert_eq!(reached(&connector, &door).await, (true, certificates));
+}
+
+#[tokio::test]
+async fn a_session_that_the_peer_forgot_is_replaced() {
+    let (server, client) = (
+        Identity::new("ss1", KeyKind::Rsa2048),
+        Identity::new("ss2", KeyKind::Rsa2048),
+    );
+    let settings = settings();
+    let connector = connector(&client, &settings);
+    let door = Door::open(&server, knows(&client.certificate), &settings).await;
+    let peer = format!("127.0.0.1:{}", door.address.port());
+    let mut resumed = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..3 {
+            connector.memory.refused(&peer, SystemClock.now());
+            let (mut stream, tls) = connect(&connector, &door).await.unwrap();
+            echo(&mut stream).await.unwrap();
+            resumed.push(tls.resumed);
+        }
+        door.begin_again(&server, knows(&client.certificate), &settings);
+    }
+    // The second time the old session is refused once, all are forgotten, and a new one is made and resumed.
+    assert_eq!(resumed, [false, true, true, false, false, true]);
 }
 
 #[tokio::test]
