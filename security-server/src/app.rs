@@ -7,12 +7,13 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jibek_certs::time::Clock;
 use jibek_conf::{Anchor, ConfDir, FetchOptions, Fetcher, Snapshot, fetch::Federations};
-use jibek_msglog::{LogConfig, MessageLog, fs::OsFs};
+use jibek_msglog::{LogConfig, MessageLog, fs::Fs};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
     admin::{self, Admin},
     asic::{Evidence, EvidenceSettings},
+    certificates::Certificates,
     clients::ClientFolder,
     conf_watch::{self, ConfWatch, ConfWatchSettings},
     config::{Config, Listen},
@@ -138,6 +139,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// Where the message log lies.
+    pub disk: Arc<dyn Fs>,
     /// Opens the token.
     pub pin: Pin,
 }
@@ -169,7 +172,12 @@ impl App {
         outside: Outside,
         listeners: Listeners,
     ) -> Result<Bound, StartError> {
-        let Outside { clock, random, pin } = outside;
+        let Outside {
+            clock,
+            random,
+            disk,
+            pin,
+        } = outside;
         let now = clock.now();
         let metrics = Metrics::new();
         let drain = Drain::new();
@@ -234,7 +242,7 @@ impl App {
         let folder = Arc::new(folder);
 
         // Message log and time-stamps.
-        let (log, recovery) = MessageLog::open(LogConfig::new(&config.log_dir), OsFs::shared())
+        let (log, recovery) = MessageLog::open(LogConfig::new(&config.log_dir), disk)
             .map_err(|error| part("the message log")(chain(&error)))?;
         tracing::info!(?recovery, "message log open");
         let settings = StampSettings {
@@ -281,12 +289,14 @@ impl App {
             Arc::clone(&clock),
             &config.peers,
         );
+        let certificates = Certificates::new(metrics.clone());
         let peers = Peers::new(
             connector,
             Arc::clone(&keys),
             Arc::clone(&clock),
             Arc::clone(&random),
             &config.peers,
+            Arc::clone(&certificates),
         );
         let ocsp = OcspKeeper::new(store, Arc::clone(&keys), conf.shared(), Arc::clone(&clock))
             .map_err(|error| part("the OCSP client")(chain(&error)))?;
@@ -315,6 +325,7 @@ impl App {
             clock,
             random,
             conf,
+            certificates,
             clients: folder.shared(),
             keys,
             log,

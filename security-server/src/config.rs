@@ -108,6 +108,8 @@ pub struct Limits {
     pub soap_part_bytes: u64,
     /// Longest silence within a body. Default 60 s.
     pub body_stall: Duration,
+    /// Bytes a second at which a request must come, after a first `body_stall`. Default 240.
+    pub body_least_rate: u64,
     /// Bytes of a request read on after an early fault. Default 16 MiB.
     pub drain_bytes: u64,
     /// Time for which a request is read on after an early fault. Default 10 s.
@@ -278,6 +280,7 @@ struct RawLimits {
     header_bytes: Option<Spanned<u64>>,
     soap_part_bytes: Option<Spanned<u64>>,
     body_stall_seconds: Option<Spanned<u64>>,
+    body_least_bytes_per_second: Option<Spanned<u64>>,
     drain_bytes: Option<Spanned<u64>>,
     drain_seconds: Option<Spanned<u64>>,
     idle_timeout_seconds: Option<Spanned<u64>>,
@@ -371,6 +374,7 @@ impl RawConfig {
                 header_bytes: count(&limits.header_bytes, 16 * 1024, 8192, 1024 * 1024)?,
                 soap_part_bytes: number(&limits.soap_part_bytes, 10 * MIB, 1024, 1024 * MIB)?,
                 body_stall: seconds(&limits.body_stall_seconds, 60)?,
+                body_least_rate: number(&limits.body_least_bytes_per_second, 240, 1, 1024 * MIB)?,
                 drain_bytes: number(&limits.drain_bytes, 16 * MIB, 0, 1024 * MIB)?,
                 drain_time: seconds(&limits.drain_seconds, 10)?,
                 idle_timeout: seconds(&limits.idle_timeout_seconds, 90)?,

@@ -7,6 +7,7 @@ use jibek_msglog::MessageLog;
 
 use crate::{
     asic::Evidence,
+    certificates::Certificates,
     clients::SharedClients,
     conf_watch::ConfWatch,
     config::Config,
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) conf: Arc<ConfWatch>,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) clients: SharedClients,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) log: MessageLog,

@@ -64,7 +64,7 @@ impl Exchange {
     /// A fault went out. The words of a `foreign` one are not logged: a service's may name persons.
     pub(crate) fn refused(&self, context: &Context, fault: &Fault, foreign: bool) {
         tracing::warn!(
-            side = ?self.side,
+            side = self.side.as_str(),
             message_id = %self.message_id,
             client = %self.client,
             service = %self.service,
@@ -95,7 +95,7 @@ impl Exchange {
 
     fn line(&self, outcome: &str, code: &str, bytes: u64) {
         tracing::info!(
-            side = ?self.side,
+            side = self.side.as_str(),
             message_id = %self.message_id,
             client = %self.client,
             service = %self.service,

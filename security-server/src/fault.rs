@@ -17,7 +17,9 @@ use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::forma
 use crate::{
     body,
     body::Body,
-    consumer, provider,
+    consumer,
+    outbound::chain,
+    provider,
     random::Random,
     recording,
     sealer::SealError,
@@ -34,6 +36,8 @@ pub(crate) enum Refusal {
         code: String,
         /// What happened, for people.
         message: String,
+        /// What this server's log tells besides: it may name files and machines, which are nobody else's business.
+        cause: Option<String>,
     },
     /// The words of the peer or the service, which go on unchanged.
     Foreign(Foreign),
@@ -64,6 +68,7 @@ impl Refusal {
             None => Self::Own {
                 code: error.full_code(),
                 message: error.to_string(),
+                cause: error.source().map(chain),
             },
         }
     }
@@ -73,6 +78,7 @@ impl Refusal {
         Self::Own {
             code: compose(&[SERVER_SERVERPROXY], &error.code()),
             message: error.to_string(),
+            cause: error.source().map(chain),
         }
     }
 
@@ -81,6 +87,7 @@ impl Refusal {
         Self::Own {
             code: compose(&[SERVER_CLIENTPROXY], codes::INTERNAL_ERROR),
             message: message.to_owned(),
+            cause: None,
         }
     }
 
@@ -101,7 +108,17 @@ impl Refusal {
     pub(crate) fn into_fault(self, random: &dyn Random) -> Fault {
         match self {
             Self::Foreign(foreign) => foreign.fault,
-            Self::Own { code, message } => Fault::new(code, message, random.uuid().to_string()),
+            Self::Own {
+                code,
+                message,
+                cause,
+            } => {
+                let detail = random.uuid().to_string();
+                if let Some(cause) = cause {
+                    tracing::warn!(detail, cause, "the cause of a fault");
+                }
+                Fault::new(code, message, detail)
+            }
         }
     }
 }
@@ -140,7 +157,7 @@ impl ConsumerError for consumer::IdentifyError {
         match self {
             Self::Attachments | Self::ContentType { .. } => client(codes::INVALID_CONTENT_TYPE),
             Self::Block(error) => own(error.code()),
-            Self::Broken { .. } => own(codes::IO_ERROR),
+            Self::Broken(_) => own(codes::IO_ERROR),
             Self::Connection { .. } | Self::NoAuthKey => own(codes::SSL_AUTHENTICATION_FAILED),
             Self::Fault => client(codes::INVALID_MESSAGE),
             Self::Method { .. } => client(codes::INVALID_HTTP_METHOD),
@@ -173,7 +190,7 @@ impl ConsumerError for consumer::ConnectError {
 impl ConsumerError for consumer::SealError {
     fn full_code(&self) -> String {
         match self {
-            Self::Broken { .. } | Self::PeerGone => own(codes::IO_ERROR),
+            Self::Broken(_) | Self::PeerGone => own(codes::IO_ERROR),
             Self::EarlyAnswer | Self::EarlyFault(_) => own(&reading(codes::INVALID_MESSAGE)),
             Self::Log(_) => own(codes::LOGGING_FAILED),
             Self::NoOcsp { .. } => own(codes::CANNOT_CREATE_SIGNATURE),
@@ -295,7 +312,7 @@ impl ProviderError for provider::DispatchError {
             Self::ContentType { .. } => reading(codes::INVALID_CONTENT_TYPE),
             Self::Fault(_) => codes::SERVICE_FAILED.to_owned(),
             Self::Status { .. } => reading(codes::HTTP_ERROR),
-            Self::Broken { .. } => reading(codes::IO_ERROR),
+            Self::Broken(_) => reading(codes::IO_ERROR),
             Self::Soap(error) => reading(error.code()),
             Self::Url { .. } => codes::SERVICE_MALFORMED_URL.to_owned(),
         }
@@ -306,7 +323,7 @@ impl ProviderError for provider::SealReplyError {
     fn code(&self) -> String {
         match self {
             Self::Block(error) => error.code().to_owned(),
-            Self::Broken { .. } | Self::PeerGone(_) => codes::IO_ERROR.to_owned(),
+            Self::Broken(_) | Self::PeerGone(_) => codes::IO_ERROR.to_owned(),
             Self::Log(_) => codes::LOGGING_FAILED.to_owned(),
             Self::Seal(error) => seal_code(error).to_owned(),
             Self::Soap(error) => reading(error.code()),
@@ -348,7 +365,7 @@ fn seal_code(error: &SealError) -> &'static str {
 
 fn transport_code(error: &TransportError) -> &'static str {
     match error {
-        TransportError::Broken { .. } | TransportError::Stalled { .. } => codes::IO_ERROR,
+        TransportError::Body(_) => codes::IO_ERROR,
         TransportError::Truncated
         | TransportError::Multipart(_)
         | TransportError::PartTooLarge { .. } => codes::MIME_PARSING_FAILED,

@@ -15,6 +15,7 @@ pub mod admin;
 pub mod app;
 pub mod asic;
 pub mod body;
+pub mod certificates;
 pub mod cli;
 pub mod clients;
 pub mod conf_watch;
@@ -31,6 +32,7 @@ pub mod store;
 pub mod timestamper;
 pub mod tls;
 
+mod chunks;
 mod consumer;
 mod context;
 mod edge;

@@ -5,6 +5,7 @@ use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use clap::Parser;
 use jibek_certs::time::SystemClock;
+use jibek_msglog::fs::OsFs;
 use jibek_server::{
     app::{App, Listeners, Outside},
     cli::{self, Cli, Command},
@@ -50,6 +51,7 @@ fn start() -> anyhow::Result<()> {
             let outside = Outside {
                 clock: Arc::new(SystemClock),
                 random: Arc::new(SystemRandom),
+                disk: OsFs::shared(),
                 pin,
             };
             let bound = App::build(config, outside, listeners).await?;

@@ -16,7 +16,7 @@ use std::{
 use crate::tls::Stack;
 use prometheus_client::{
     collector::Collector,
-    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -49,6 +49,7 @@ impl Metrics {
         let bytes = Family::<ByteLabels, Counter>::default();
         let in_flight = Family::<SideLabels, Gauge>::default();
         let peer_connections = Family::<PeerLabels, Counter>::default();
+        let peer_checks = Family::<CheckLabels, Counter>::default();
         let stamps = Family::<StampLabels, Counter>::default();
         let ocsp_fetches = Family::<OutcomeLabels, Counter>::default();
         let refreshes = Family::<OutcomeLabels, Counter>::default();
@@ -86,6 +87,11 @@ impl Metrics {
             "peer_connections",
             "Uses of a connection to or from another server",
             peer_connections.clone(),
+        );
+        registry.register(
+            "peer_checks",
+            "Judgements on certificates of other servers and their members, by outcome",
+            peer_checks.clone(),
         );
         registry.register(
             "stamp_batches",
@@ -128,6 +134,7 @@ impl Metrics {
                 bytes,
                 in_flight,
                 peer_connections,
+                peer_checks,
                 stamps,
                 stamped_records,
                 ocsp_fetches,
@@ -225,6 +232,14 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a judgement on a certificate of another server or its member.
+    pub fn peer_check(&self, outcome: CheckLabel) {
+        self.inner
+            .peer_checks
+            .get_or_create(&CheckLabels { outcome })
+            .inc();
+    }
+
     /// Counts a batch of `records` that was, or was not, time-stamped.
     pub fn stamp_batch(&self, ok: bool, records: usize) {
         self.inner
@@ -319,7 +334,7 @@ pub enum Outcome<'a> {
 }
 
 /// Which half of the server handled the message.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SideLabel {
     /// A local system calls out.
     Consumer,
@@ -328,7 +343,7 @@ pub enum SideLabel {
 }
 
 /// The kind of message.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum KindLabel {
     /// REST.
     Rest,
@@ -337,7 +352,7 @@ pub enum KindLabel {
 }
 
 /// Which way the bytes went, seen from this server.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum FlowLabel {
     /// They came in.
     Received,
@@ -346,7 +361,7 @@ pub enum FlowLabel {
 }
 
 /// The TLS implementation of a connection between servers.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TlsStackLabel {
     /// The endpoint for peers that have nothing newer than CBC suites.
     Openssl,
@@ -364,7 +379,7 @@ impl From<Stack> for TlsStackLabel {
 }
 
 /// Who opened a connection between servers.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum WayLabel {
     /// The peer.
     Inbound,
@@ -393,6 +408,7 @@ struct Inner {
     bytes: Family<ByteLabels, Counter>,
     in_flight: Family<SideLabels, Gauge>,
     peer_connections: Family<PeerLabels, Counter>,
+    peer_checks: Family<CheckLabels, Counter>,
     stamps: Family<StampLabels, Counter>,
     stamped_records: Counter,
     ocsp_fetches: Family<OutcomeLabels, Counter>,
@@ -400,7 +416,7 @@ struct Inner {
     reloads: Family<OutcomeLabels, Counter>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum OutcomeLabel {
     Fault,
     Ok,
@@ -412,10 +428,52 @@ impl OutcomeLabel {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelValue)]
+/// What became of the judgement on a peer's certificate.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum CheckLabel {
+    /// It is not good.
+    Refused,
+    /// It was found good before, and nothing that this rests on has changed.
+    Remembered,
+    /// Its chain and OCSP answers were verified.
+    Verified,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum ReuseLabel {
     New,
     Reused,
+}
+
+/// Label values are written in lower case, as is usual.
+macro_rules! written {
+    ($($label:ident { $($variant:ident: $text:literal),+ })+) => {$(
+        impl $label {
+            /// The value as it is written.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl EncodeLabelValue for $label {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                fmt::Write::write_str(encoder, self.as_str())
+            }
+        }
+    )+};
+}
+
+written! {
+    SideLabel { Consumer: "consumer", Provider: "provider" }
+    KindLabel { Rest: "rest", Soap: "soap" }
+    FlowLabel { Received: "received", Sent: "sent" }
+    TlsStackLabel { Openssl: "openssl", Rustls: "rustls" }
+    WayLabel { Inbound: "inbound", Outbound: "outbound" }
+    OutcomeLabel { Fault: "fault", Ok: "ok" }
+    ReuseLabel { New: "new", Reused: "reused" }
+    CheckLabel { Refused: "refused", Remembered: "remembered", Verified: "verified" }
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
@@ -458,6 +516,11 @@ struct PeerLabels {
     stack: TlsStackLabel,
     way: WayLabel,
     connection: ReuseLabel,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct CheckLabels {
+    outcome: CheckLabel,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]

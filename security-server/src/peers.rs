@@ -29,6 +29,7 @@ pub use link::{PeerConnection, SendError};
 
 use crate::{
     body::Body,
+    certificates::Certificates,
     config::PeerSettings,
     keys::KeyRing,
     outbound::chain,
@@ -104,13 +105,14 @@ impl ConnectError {
 }
 
 impl Peers {
-    /// An empty pool over `connector`.
+    /// An empty pool over `connector`; peers are judged by `certificates`.
     pub fn new(
         connector: PeerConnector,
         keys: Arc<KeyRing>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         settings: &PeerSettings,
+        certificates: Arc<Certificates>,
     ) -> Arc<Self> {
         Arc::new(Self {
             connector,
@@ -119,7 +121,7 @@ impl Peers {
             random,
             settings: settings.clone(),
             pool: Pool::new(settings),
-            judge: Judge::new(settings),
+            judge: Judge::new(settings, certificates),
             winners: Mutex::default(),
         })
     }

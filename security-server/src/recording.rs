@@ -11,8 +11,8 @@ pub(crate) enum RecordError {
     #[error("messages are refused until they can be time-stamped again: {0}")]
     Gate(GateClosed),
     /// The log refused it.
-    #[error("the message could not be recorded: {0}")]
-    Log(LogError),
+    #[error("the message could not be recorded")]
+    Log(#[source] LogError),
 }
 
 /// Returns the parts of a record as the log takes them.

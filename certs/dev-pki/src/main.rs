@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     future::Future,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -97,6 +97,7 @@ async fn main() -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     let now = SystemClock.now();
     match Arguments::parse().command {

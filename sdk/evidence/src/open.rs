@@ -192,6 +192,23 @@ impl From<Malformed> for OpenError {
     }
 }
 
+/// A signing certificate as it came along, for whoever judges it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Presented<'a> {
+    /// The certificate.
+    pub certificate: &'a Certificate,
+    /// Other certificates in the signature.
+    pub extra: &'a [Certificate],
+    /// The OCSP responses in the signature.
+    pub responses: &'a [OcspResponse],
+    /// The authorities of the sender's instance.
+    pub authorities: &'a Authorities,
+}
+
+/// Judges a certificate with its path and OCSP responses.
+pub type Judge<'a> = dyn Fn(&Presented<'_>) -> Result<VerifiedCertificate, CertError> + 'a;
+
 /// Verifies a message's signature at `now`.
 ///
 /// Accepts shapes 1.1 and 1.6 A only. A chain that came along unreferenced is ignored; then the message and
@@ -204,6 +221,29 @@ pub fn open(
     expected_signer: &ClientId,
     trust: &dyn Trust,
     now: OffsetDateTime,
+) -> Result<VerifiedSignature, OpenError> {
+    let policy = Policy::new(trust.ocsp_freshness(), trust.verify_next_update());
+    open_with(parts, expected_signer, trust, &|presented| {
+        verify_with_ocsp(
+            presented.certificate,
+            presented.extra,
+            presented.authorities,
+            presented.responses,
+            now,
+            policy,
+        )
+    })
+}
+
+/// The same with another judge of the signing certificate: one that remembers, say.
+///
+/// # Errors
+/// [`OpenError`]; nothing may be done with the message then.
+pub fn open_with(
+    parts: &SignedParts<'_>,
+    expected_signer: &ClientId,
+    trust: &dyn Trust,
+    judge: &Judge<'_>,
 ) -> Result<VerifiedSignature, OpenError> {
     let document = xml::parse(parts.signature).map_err(OpenError::Xml)?;
     let signature = Signature::read(&document, Form::Wire)?;
@@ -227,8 +267,7 @@ pub fn open(
     }
     signature.check_value().map_err(OpenError::WrongValue)?;
     check_references(parts, &signature)?;
-    let policy = Policy::new(trust.ocsp_freshness(), trust.verify_next_update());
-    let certificate = verify_certificate(&signature, authorities, now, policy)?;
+    let certificate = judge_certificate(&signature, authorities, judge)?;
     // Of several authorities with one name only now it is certain which one speaks.
     let member = member_of(
         &signature.certificate,
@@ -331,6 +370,23 @@ pub(crate) fn verify_certificate(
     now: OffsetDateTime,
     policy: Policy,
 ) -> Result<VerifiedCertificate, OpenError> {
+    judge_certificate(signature, authorities, &|presented| {
+        verify_with_ocsp(
+            presented.certificate,
+            presented.extra,
+            presented.authorities,
+            presented.responses,
+            now,
+            policy,
+        )
+    })
+}
+
+fn judge_certificate(
+    signature: &Signature<'_>,
+    authorities: &Authorities,
+    judge: &Judge<'_>,
+) -> Result<VerifiedCertificate, OpenError> {
     let extra = signature.extra_certificates()?;
     let responses = signature.ocsp_responses();
     if responses.is_empty() {
@@ -350,14 +406,12 @@ pub(crate) fn verify_certificate(
         .map(OcspResponse::parse)
         .collect::<Result<Vec<_>, _>>()
         .map_err(OpenError::Ocsp)?;
-    verify_with_ocsp(
-        &signature.certificate,
-        &extra,
+    judge(&Presented {
+        certificate: &signature.certificate,
+        extra: &extra,
+        responses: &responses,
         authorities,
-        &responses,
-        now,
-        policy,
-    )
+    })
     .map_err(OpenError::Certificate)
 }
 

@@ -1,8 +1,7 @@
 //! Which client calls which service, and may this connection speak for it (`message-path.md` 6.1, 1–8).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, header, request};
-use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_conf::Snapshot;
 use jibek_protocol::{
@@ -12,9 +11,9 @@ use jibek_protocol::{
     message::{RestBlockError, RestRequestBlock},
     soap,
 };
-use tokio::time::timeout;
 
 use crate::{
+    chunks::{ChunkError, Pace},
     clients::{ConnectionInfo, ConnectionRefused},
     context::Context,
     message::{RequestMessage, SoapRequest},
@@ -47,11 +46,8 @@ pub(crate) enum IdentifyError {
     #[error("the request cannot be read: {0}")]
     Block(RestBlockError),
     /// The consumer broke off or stalled.
-    #[error("the request could not be read: {reason}")]
-    Broken {
-        /// What happened.
-        reason: String,
-    },
+    #[error("the request could not be read: {0}")]
+    Broken(ChunkError),
     /// The connection may not speak for the client.
     #[error("this connection may not be used by {client}: {reason}")]
     Connection {
@@ -214,30 +210,13 @@ async fn envelope(
 }
 
 async fn read(context: &Context, body: &mut HttpIncoming) -> Result<Bytes, IdentifyError> {
-    let idle = context.config.limits.body_stall;
-    let limit_bytes = usize::try_from(context.config.limits.soap_part_bytes).unwrap_or(usize::MAX);
-    let mut all = BytesMut::new();
-    loop {
-        let frame = match timeout(idle, body.frame()).await {
-            Err(_) => {
-                return Err(IdentifyError::Broken {
-                    reason: format!("nothing came for {} s", idle.as_secs()),
-                });
-            }
-            Ok(None) => return Ok(all.freeze()),
-            Ok(Some(Err(error))) => {
-                return Err(IdentifyError::Broken {
-                    reason: error.to_string(),
-                });
-            }
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if all.len() + data.len() > limit_bytes {
-            return Err(IdentifyError::TooLarge { limit_bytes });
-        }
-        all.extend_from_slice(&data);
-    }
+    let limits = &context.config.limits;
+    let limit_bytes = usize::try_from(limits.soap_part_bytes).unwrap_or(usize::MAX);
+    Pace::of_request(limits)
+        .whole(body, limit_bytes)
+        .await
+        .map_err(|error| match error {
+            ChunkError::TooLarge { limit_bytes } => IdentifyError::TooLarge { limit_bytes },
+            error => IdentifyError::Broken(error),
+        })
 }

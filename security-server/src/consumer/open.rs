@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::{identify::Identified, release::Released};
 use crate::{
+    chunks::Pace,
     context::{Context, bounds},
     fault::Foreign,
     message::RequestMessage,
@@ -168,19 +169,22 @@ pub(crate) async fn reply(
         Err(error) => return Err(OpenError::Parts(error)),
     };
     let attachments: Vec<_> = body.iter().map(|body| body.digest).collect();
-    jibek_evidence::open::open(
-        &SignedParts {
-            signature: &signature.signature,
-            hash_chain_result: signature.hash_chain_result.as_ref(),
-            hash_chain: signature.hash_chain.as_ref(),
-            message: &message_digest,
-            attachments: &attachments,
-        },
-        identified.message.service().provider(),
-        conf,
-        context.clock.now(),
-    )
-    .map_err(OpenError::Signature)?;
+    let signed = SignedParts {
+        signature: &signature.signature,
+        hash_chain_result: signature.hash_chain_result.as_ref(),
+        hash_chain: signature.hash_chain.as_ref(),
+        message: &message_digest,
+        attachments: &attachments,
+    };
+    context
+        .certificates
+        .open(
+            &signed,
+            identified.message.service().provider(),
+            conf,
+            context.clock.now(),
+        )
+        .map_err(OpenError::Signature)?;
     check_answers(&identified, &message, &request_hash)?;
     // The connection can carry another message only if nothing of this one is left in it.
     if parts.finish(1024, bounds::LAST_WORDS).await {
@@ -229,7 +233,7 @@ async fn start(context: &Context, response: Response<HttpIncoming>) -> Result<St
     if status != StatusCode::OK && status != StatusCode::INTERNAL_SERVER_ERROR {
         return Err(OpenError::Status { status });
     }
-    let (head, body) = response.into_parts();
+    let (head, mut body) = response.into_parts();
     let found = || {
         head.headers
             .get(http::header::CONTENT_TYPE)
@@ -239,7 +243,10 @@ async fn start(context: &Context, response: Response<HttpIncoming>) -> Result<St
     let wrong_type = || OpenError::ContentType { found: found() };
     let media_type: MediaType = transport::content_type(&head.headers).ok_or_else(wrong_type)?;
     if media_type.is(part::TEXT_XML) {
-        let bytes = read_bounded(context, body).await?;
+        let bytes = Pace::of_answer(&context.config.limits)
+            .whole(&mut body, limits::FAULT_BYTES)
+            .await
+            .map_err(|error| OpenError::Transport(TransportError::Body(error)))?;
         let fault = read_fault(&bytes).ok_or_else(wrong_type)?;
         return Ok(Started::Fault(fault));
     }
@@ -260,7 +267,7 @@ async fn start(context: &Context, response: Response<HttpIncoming>) -> Result<St
     Ok(Started::Parts(Box::new(Incoming::new(
         body,
         reader,
-        context.config.limits.body_stall,
+        Pace::of_answer(&context.config.limits),
     ))))
 }
 
@@ -342,17 +349,6 @@ fn read_fault(bytes: &Bytes) -> Option<Foreign> {
     let scanned = soap::scan(bytes, &Limits::default()).ok()?;
     let fault = scanned.fault().cloned()?;
     Some(Foreign::new(fault, bytes.clone()))
-}
-
-async fn read_bounded(context: &Context, body: HttpIncoming) -> Result<Bytes, OpenError> {
-    use http_body_util::{BodyExt, Limited};
-    let limited = Limited::new(body, limits::FAULT_BYTES);
-    let broken = |reason: String| OpenError::Transport(TransportError::Broken { reason });
-    match timeout(context.config.limits.body_stall, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) => Err(broken(error.to_string())),
-        Err(_) => Err(broken("the fault did not come to its end".to_owned())),
-    }
 }
 
 async fn whole(parts: &mut Incoming, part: &Part, limit_bytes: usize) -> Result<Bytes, OpenError> {

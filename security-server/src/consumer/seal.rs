@@ -4,7 +4,6 @@ use std::{future::Future, pin::Pin};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
-use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_conf::Snapshot;
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::{
     body::Body,
+    chunks::{ChunkError, Pace},
     context::{Context, bounds},
     fault::Foreign,
     message::RequestMessage,
@@ -72,11 +72,8 @@ impl SealedRequest {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
     /// The consumer broke off or stalled.
-    #[error("the request body could not be read: {reason}")]
-    Broken {
-        /// What happened.
-        reason: String,
-    },
+    #[error("the request body could not be read: {0}")]
+    Broken(ChunkError),
     /// The peer refused while the request was still on its way.
     #[error("the provider's security server refused the request")]
     EarlyFault(Foreign),
@@ -84,8 +81,8 @@ pub(crate) enum SealError {
     #[error("the provider's security server answered before the request was complete")]
     EarlyAnswer,
     /// The body could not be spooled.
-    #[error("the body could not be written to the message log: {0}")]
-    Log(LogError),
+    #[error("the body could not be written to the message log")]
+    Log(#[source] LogError),
     /// No OCSP answer for this server's own certificates.
     #[error("no fresh OCSP answer for the authentication certificate of this server: {reason}")]
     NoOcsp {
@@ -220,34 +217,13 @@ async fn relay(
         }
         RequestMessage::Rest(_) => outgoing.whole_part(part::REST_REQUEST, message).await?,
     }
-    let idle = context.config.limits.body_stall;
+    let mut pace = Pace::of_request(&context.config.limits);
     let mut spool = None;
-    loop {
-        let frame = match timeout(idle, body.frame()).await {
-            Err(_) => {
-                return Err(Stopped::Failed(SealError::Broken {
-                    reason: format!("nothing came for {} s", idle.as_secs()),
-                }));
-            }
-            Ok(None) => {
-                return spool
-                    .map(|spool: Spool| spool.finish(draft))
-                    .transpose()
-                    .map_err(|error| Stopped::Failed(SealError::Log(error)));
-            }
-            Ok(Some(Err(error))) => {
-                return Err(Stopped::Failed(SealError::Broken {
-                    reason: error.to_string(),
-                }));
-            }
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(chunk) = frame.into_data() else {
-            continue;
-        };
-        if chunk.is_empty() {
-            continue;
-        }
+    while let Some(chunk) = pace
+        .next(body)
+        .await
+        .map_err(|error| Stopped::Failed(SealError::Broken(error)))?
+    {
         // The part exists only if a byte was read (`message-path.md` 3.5).
         if spool.is_none() {
             outgoing.part(part::REST_BODY).await?;
@@ -259,6 +235,10 @@ async fn relay(
             .map_err(|error| Stopped::Failed(SealError::Log(error)))?;
         outgoing.data(chunk).await?;
     }
+    spool
+        .map(|spool: Spool| spool.finish(draft))
+        .transpose()
+        .map_err(|error| Stopped::Failed(SealError::Log(error)))
 }
 
 async fn early_answer(

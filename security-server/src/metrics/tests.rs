@@ -19,13 +19,13 @@ fn families_carry_prefix_unit_and_labels() {
     metrics.stamp_batch(false, 9);
     let text = metrics.render();
     for line in [
-        r#"jibek_exchanges_total{side="Consumer",kind="Rest",outcome="Ok"} 1"#,
-        r#"jibek_exchanges_total{side="Provider",kind="Soap",outcome="Fault"} 1"#,
-        r#"jibek_faults_total{side="Provider",code="server.serverproxy.access_denied"} 1"#,
-        r#"jibek_message_bytes_total{side="Consumer",flow="Received"} 1000"#,
-        r#"jibek_exchange_duration_seconds_count{side="Consumer",kind="Rest"} 1"#,
+        r#"jibek_exchanges_total{side="consumer",kind="rest",outcome="ok"} 1"#,
+        r#"jibek_exchanges_total{side="provider",kind="soap",outcome="fault"} 1"#,
+        r#"jibek_faults_total{side="provider",code="server.serverproxy.access_denied"} 1"#,
+        r#"jibek_message_bytes_total{side="consumer",flow="received"} 1000"#,
+        r#"jibek_exchange_duration_seconds_count{side="consumer",kind="rest"} 1"#,
         "jibek_stamped_records_total 7",
-        r#"jibek_stamp_batches_total{outcome="Fault"} 1"#,
+        r#"jibek_stamp_batches_total{outcome="fault"} 1"#,
     ] {
         assert!(has_line(&text, line), "{line}\nnot in\n{text}");
     }
@@ -38,12 +38,12 @@ fn what_is_under_way_goes_down_again() {
     let guard = metrics.in_flight(SideLabel::Provider);
     assert!(has_line(
         &metrics.render(),
-        r#"jibek_in_flight{side="Provider"} 1"#
+        r#"jibek_in_flight{side="provider"} 1"#
     ));
     drop(guard);
     assert!(has_line(
         &metrics.render(),
-        r#"jibek_in_flight{side="Provider"} 0"#
+        r#"jibek_in_flight{side="provider"} 0"#
     ));
 }
 
@@ -74,7 +74,7 @@ fn codes_of_strangers_do_not_grow_the_page_without_bound() {
     assert!(
         has_line(
             &text,
-            &format!(r#"jibek_faults_total{{side="Consumer",code="other"}} {other}"#)
+            &format!(r#"jibek_faults_total{{side="consumer",code="other"}} {other}"#)
         ),
         "{text}"
     );

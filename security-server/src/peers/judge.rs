@@ -7,40 +7,35 @@ use std::{
 };
 
 use jibek_certs::{
-    Certificate, Digest, Timestamp,
-    ocsp::{CertError, OcspResponse, Policy, verify_with_ocsp},
-    trust::{Authorities, Trust},
+    Certificate,
+    ocsp::{CertError, OcspResponse},
+    trust::Trust,
 };
 
 use super::{ConnectError, link::Errand};
-use crate::{config::PeerSettings, ocsp::fetch_from_peer, outbound::chain};
+use crate::{
+    certificates::{Certificates, Question},
+    config::PeerSettings,
+    ocsp::fetch_from_peer,
+    outbound::chain,
+};
 
-/// Judges peers' certificates and remembers: a verdict until the configuration's content, the OCSP answers or the time end it,
-/// OCSP answers until they are stale.
+/// Judges peers' certificates with their OCSP answers, which are kept until others take their place.
 #[derive(Debug)]
 pub(super) struct Judge {
     port: u16,
     deadline: Duration,
-    verdicts: Mutex<HashMap<(String, [u8; 32]), Verdict>>,
+    certificates: Arc<Certificates>,
     answers: Mutex<HashMap<[u8; 32], OcspResponse>>,
     fetching: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// That a chain and its OCSP answers are right, and what that depends on.
-#[derive(Debug)]
-struct Verdict {
-    content: Digest,
-    chain: Vec<Certificate>,
-    from: Timestamp,
-    until: Timestamp,
-}
-
 impl Judge {
-    pub(super) fn new(settings: &PeerSettings) -> Self {
+    pub(super) fn new(settings: &PeerSettings, certificates: Arc<Certificates>) -> Self {
         Self {
             port: settings.ocsp_port,
             deadline: settings.ocsp_timeout,
-            verdicts: Mutex::default(),
+            certificates,
             answers: Mutex::default(),
             fetching: Mutex::default(),
         }
@@ -63,21 +58,27 @@ impl Judge {
             return Err(rejected(FAILED, "it presented no certificate".to_owned()));
         };
         let instance = errand.provider.instance();
-        if !self.holds(instance, certificates, errand) {
-            let authorities = errand.snapshot.authorities(instance).ok_or_else(|| {
-                rejected(
-                    "internal_error",
-                    format!("instance {instance} is not known"),
-                )
-            })?;
-            if !leaf.is_authentication() {
-                return Err(rejected(
-                    FAILED,
-                    "its certificate is no authentication certificate".to_owned(),
-                ));
-            }
-            self.verify(host, leaf, extra, authorities, errand).await?;
+        let authorities = errand.snapshot.authorities(instance).ok_or_else(|| {
+            rejected(
+                "internal_error",
+                format!("instance {instance} is not known"),
+            )
+        })?;
+        if !leaf.is_authentication() {
+            return Err(rejected(
+                FAILED,
+                "its certificate is no authentication certificate".to_owned(),
+            ));
         }
+        let question = Question {
+            leaf,
+            extra,
+            instance,
+            authorities,
+            anchor: None,
+            responses: &[],
+        };
+        self.verify(host, question, errand).await?;
         errand
             .snapshot
             .auth_cert_serves(leaf, &errand.provider)
@@ -85,36 +86,16 @@ impl Judge {
             .map_err(|error| rejected(FAILED, error.to_string()))
     }
 
-    fn holds(&self, instance: &str, certificates: &[Certificate], errand: &Errand) -> bool {
-        let Some(leaf) = certificates.first() else {
-            return false;
-        };
-        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        verdicts
-            .get(&(instance.to_owned(), leaf.sha256()))
-            .is_some_and(|verdict| {
-                verdict.content == *errand.snapshot.content_id()
-                    && verdict.chain == certificates
-                    && (verdict.from..verdict.until).contains(&errand.now)
-            })
-    }
-
     /// Chain and OCSP: with the answers at hand, else with new ones. One question to a peer at a time for each certificate.
     async fn verify(
         &self,
         host: &str,
-        leaf: &Certificate,
-        extra: &[Certificate],
-        authorities: &Authorities,
+        question: Question<'_>,
         errand: &Errand,
     ) -> Result<(), ConnectError> {
-        let hash = leaf.sha256();
-        let needed = needed(leaf, extra, authorities);
-        if let Some(known) = self.known(&needed)
-            && self
-                .conclude(leaf, extra, authorities, &known, errand)
-                .is_ok()
-        {
+        let hash = question.leaf.sha256();
+        let needed = needed(&question);
+        if self.holds(&needed, question, errand) {
             return Ok(());
         }
         let gate = {
@@ -122,13 +103,10 @@ impl Judge {
             Arc::clone(fetching.entry(hash).or_default())
         };
         let turn = gate.lock().await;
-        let mut certificates = vec![leaf.clone()];
-        certificates.extend_from_slice(extra);
-        let result = if self.holds(errand.provider.instance(), &certificates, errand) {
+        let result = if self.holds(&needed, question, errand) {
             Ok(()) // somebody before us in the queue has got it
         } else {
-            self.fetch(host, &needed, leaf, extra, authorities, errand)
-                .await
+            self.fetch(host, &needed, question, errand).await
         };
         drop(turn);
         self.fetching
@@ -138,13 +116,17 @@ impl Judge {
         result
     }
 
+    /// Whether the answers at hand are all, and good.
+    fn holds(&self, needed: &[Certificate], question: Question<'_>, errand: &Errand) -> bool {
+        self.known(needed)
+            .is_some_and(|known| self.conclude(question, &known, errand).is_ok())
+    }
+
     async fn fetch(
         &self,
         host: &str,
         needed: &[Certificate],
-        leaf: &Certificate,
-        extra: &[Certificate],
-        authorities: &Authorities,
+        question: Question<'_>,
         errand: &Errand,
     ) -> Result<(), ConnectError> {
         let rejected = |code: String, reason: String| ConnectError::PeerRejected {
@@ -155,7 +137,7 @@ impl Judge {
         let fetched = fetch_from_peer(host, self.port, needed, self.deadline)
             .await
             .map_err(|error| rejected(format!("{FAILED}.internal_error"), chain(&error)))?;
-        self.conclude(leaf, extra, authorities, &fetched, errand)
+        self.conclude(question, &fetched, errand)
             .map_err(|error| rejected(format!("{FAILED}.{}", error.code()), chain(&error)))?;
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MOST_KEPT {
@@ -165,35 +147,19 @@ impl Judge {
         Ok(())
     }
 
-    /// Judges and remembers.
     fn conclude(
         &self,
-        leaf: &Certificate,
-        extra: &[Certificate],
-        authorities: &Authorities,
-        answers: &[OcspResponse],
+        question: Question<'_>,
+        responses: &[OcspResponse],
         errand: &Errand,
     ) -> Result<(), CertError> {
-        let snapshot = &errand.snapshot;
-        let policy = Policy::new(snapshot.ocsp_freshness(), snapshot.verify_next_update());
-        let verified = verify_with_ocsp(leaf, extra, authorities, answers, errand.now, policy)?;
-        let mut chain = vec![leaf.clone()];
-        chain.extend_from_slice(extra);
-        let verdict = Verdict {
-            content: *snapshot.content_id(),
-            chain,
-            from: errand.now,
-            until: verified.valid_until(),
+        let question = Question {
+            responses,
+            ..question
         };
-        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        if verdicts.len() >= MOST_KEPT {
-            verdicts.clear();
-        }
-        verdicts.insert(
-            (errand.provider.instance().to_owned(), leaf.sha256()),
-            verdict,
-        );
-        Ok(())
+        self.certificates
+            .judge(&question, &errand.snapshot, errand.now)
+            .map(drop)
     }
 
     fn known(&self, certificates: &[Certificate]) -> Option<Vec<OcspResponse>> {
@@ -207,19 +173,16 @@ impl Judge {
 
 /// Whose OCSP answers are needed: the leaf's, and those of intermediates that are not approved themselves (an approved one is the
 /// anchor, `message-path.md` 5.5).
-fn needed(
-    leaf: &Certificate,
-    extra: &[Certificate],
-    authorities: &Authorities,
-) -> Vec<Certificate> {
+fn needed(question: &Question<'_>) -> Vec<Certificate> {
     let approved = |certificate: &&Certificate| {
-        !authorities
+        !question
+            .authorities
             .all()
             .iter()
             .any(|ca| ca.certificate == **certificate)
     };
-    std::iter::once(leaf)
-        .chain(extra.iter().filter(approved))
+    std::iter::once(question.leaf)
+        .chain(question.extra.iter().filter(approved))
         .cloned()
         .collect()
 }

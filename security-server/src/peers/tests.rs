@@ -12,7 +12,9 @@ use tokio::{net::TcpListener, sync::Notify};
 use super::*;
 use crate::{
     body,
+    certificates::Certificates,
     conf_watch::SharedSnapshot,
+    metrics::Metrics,
     ocsp::{OcspKeeper, serve},
     random::SystemRandom,
     store::Store,
@@ -114,6 +116,7 @@ async fn pair(more: &[&str]) -> Pair {
         country.clock(),
         random,
         &settings,
+        Certificates::new(Metrics::new()),
     );
     Pair {
         country,

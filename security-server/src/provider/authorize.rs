@@ -6,10 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jibek_certs::{
-    ocsp::{OcspResponse, Policy},
-    trust::Trust,
-};
+use jibek_certs::{ocsp::OcspResponse, trust::Trust};
 use jibek_conf::Snapshot;
 use jibek_protocol::{
     id::{ClientId, ServerId, ServiceId},
@@ -22,6 +19,7 @@ use time::OffsetDateTime;
 
 use super::identify::{Head, Peer};
 use crate::{
+    certificates::Question,
     clients::{Client, Service, ServiceKind},
     context::Context,
     message::{RequestMessage, SoapRequest},
@@ -201,7 +199,7 @@ pub(crate) async fn request(
         .sealer
         .ready(service_id.provider().member())
         .map_err(AuthorizeError::Seal)?;
-    prove_peer(peer, &ocsp, message.client(), conf, now)?;
+    prove_peer(context, peer, &ocsp, message.client(), conf, now)?;
     check_request_id(head, &message)?;
 
     let service = access(&provider, &service_id, &message, conf)?;
@@ -240,6 +238,7 @@ async fn read_message(
 /// The server that holds the TLS key must be registered for the client that the message names, under a certificate
 /// that is good now (`message-path.md` 5.3). Judged for every message, also on a connection that was used before.
 fn prove_peer(
+    context: &Context,
     peer: &Peer,
     ocsp: &[Bytes],
     client: &ClientId,
@@ -276,16 +275,18 @@ fn prove_peer(
         .ok_or_else(|| {
             refused("Certificate is not issued by approved certification service provider.".into())
         })?;
-    jibek_certs::ocsp::verify_with_ocsp_anchored(
+    let question = Question {
         leaf,
         extra,
-        anchor,
+        instance: client.instance(),
         authorities,
-        &responses,
-        now,
-        Policy::new(conf.ocsp_freshness(), conf.verify_next_update()),
-    )
-    .map_err(|error| refused(error.to_string()))?;
+        anchor: Some(anchor),
+        responses: &responses,
+    };
+    context
+        .certificates
+        .judge(&question, conf, now)
+        .map_err(|error| refused(error.to_string()))?;
     conf.auth_cert_serves(leaf, client)
         .map(|_| ())
         .map_err(|error| refused(error.to_string()))

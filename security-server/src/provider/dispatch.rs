@@ -1,8 +1,7 @@
 //! The only call to the service.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_protocol::{
     header as names,
@@ -11,11 +10,15 @@ use jibek_protocol::{
     message::RestRequestBlock,
     soap::{self, ScannedSoap},
 };
-use tokio::time::timeout;
 
 use super::record::RecordedRequest;
 use crate::{
-    body, context::Context, message::RequestMessage, services::ServiceCallError, spool,
+    body,
+    chunks::{ChunkError, Pace},
+    context::Context,
+    message::RequestMessage,
+    services::ServiceCallError,
+    spool,
     transport::MessageType,
 };
 
@@ -78,11 +81,8 @@ pub(crate) enum DispatchError {
         status: u16,
     },
     /// The answer broke off, stalled or is larger than what this server reads into memory.
-    #[error("the answer of the service could not be read: {reason}")]
-    Broken {
-        /// What happened.
-        reason: String,
-    },
+    #[error("the answer of the service could not be read: {0}")]
+    Broken(ChunkError),
     /// The answer is not the SOAP message it should be.
     #[error("the answer of the service is not a SOAP message: {0}")]
     Soap(soap::SoapError),
@@ -195,7 +195,11 @@ async fn soap(context: &Context, request: RecordedRequest) -> Result<Reply, Disp
             found: content_type,
         });
     }
-    let bytes = read(context, answer.into_body()).await?;
+    // Whole: its header decides what happens, and it may stand anywhere in it.
+    let bytes = Pace::of_answer(&context.config.limits)
+        .whole(&mut answer.into_body(), limits::SOAP_PART_BYTES)
+        .await
+        .map_err(DispatchError::Broken)?;
     let scanned = soap::scan(&bytes, &Limits::default()).map_err(DispatchError::Soap)?;
     if scanned.fault().is_some() {
         return Err(DispatchError::Fault(bytes));
@@ -208,37 +212,6 @@ async fn soap(context: &Context, request: RecordedRequest) -> Result<Reply, Disp
             content_type,
         })),
     })
-}
-
-/// Reads an envelope whole: its header decides what happens, and it may stand anywhere in it.
-async fn read(context: &Context, mut body: HttpIncoming) -> Result<Bytes, DispatchError> {
-    let idle = context.config.limits.body_stall;
-    let mut all = BytesMut::new();
-    loop {
-        let frame = match timeout(idle, body.frame()).await {
-            Err(_) => {
-                return Err(DispatchError::Broken {
-                    reason: format!("nothing came for {} s", idle.as_secs()),
-                });
-            }
-            Ok(None) => return Ok(all.freeze()),
-            Ok(Some(Err(error))) => {
-                return Err(DispatchError::Broken {
-                    reason: error.to_string(),
-                });
-            }
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if all.len() + data.len() > limits::SOAP_PART_BYTES {
-            return Err(DispatchError::Broken {
-                reason: format!("it is larger than {} bytes", limits::SOAP_PART_BYTES),
-            });
-        }
-        all.extend_from_slice(&data);
-    }
 }
 
 /// Service URL, path of the call (one `/` is dropped if both have it), query: byte for byte as signed

@@ -14,6 +14,7 @@ use jibek_protocol::{
 };
 
 use crate::{
+    chunks::Pace,
     context::Context,
     tls::Stack,
     transport::{self, Incoming, MessageType},
@@ -104,7 +105,7 @@ impl Head {
             Ok(reader) => Ok(Incoming::new(
                 body,
                 reader,
-                context.config.limits.body_stall,
+                Pace::of_request(&context.config.limits),
             )),
             Err(_) => Err((
                 IdentifyError::ContentType {

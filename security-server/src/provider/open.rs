@@ -43,8 +43,8 @@ pub(crate) enum OpenError {
     #[error("a fault stands in the place of the signature")]
     Fault(Bytes),
     /// The body could not be spooled.
-    #[error("the body could not be written to the message log: {0}")]
-    Log(LogError),
+    #[error("the body could not be written to the message log")]
+    Log(#[source] LogError),
     /// No signature part.
     #[error("the signature part is missing")]
     MissingSignature,
@@ -76,19 +76,17 @@ pub(crate) async fn request(
     let (body, signature) = tail(parts, &mut draft, rest).await?;
 
     let attachments: Vec<_> = body.iter().map(|body| body.digest).collect();
-    jibek_evidence::open::open(
-        &SignedParts {
-            signature: &signature.signature,
-            hash_chain_result: signature.hash_chain_result.as_ref(),
-            hash_chain: signature.hash_chain.as_ref(),
-            message: &message_digest,
-            attachments: &attachments,
-        },
-        permit.message().client(),
-        conf,
-        now,
-    )
-    .map_err(OpenError::Signature)?;
+    let signed = SignedParts {
+        signature: &signature.signature,
+        hash_chain_result: signature.hash_chain_result.as_ref(),
+        hash_chain: signature.hash_chain.as_ref(),
+        message: &message_digest,
+        attachments: &attachments,
+    };
+    context
+        .certificates
+        .open(&signed, permit.message().client(), conf, now)
+        .map_err(OpenError::Signature)?;
     Ok(VerifiedRequest {
         permit,
         draft,

@@ -1,7 +1,6 @@
 //! The answer: relayed to the peer while it is hashed and spooled, then signed.
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_evidence::seal::PartDigests;
@@ -10,13 +9,13 @@ use jibek_protocol::{
     message::{RestBlockError, RestResponseBlock},
     soap,
 };
-use tokio::time::timeout;
 
 use super::{
     dispatch::{Answer, Reply},
     record::Names,
 };
 use crate::{
+    chunks::{ChunkError, Pace},
     context::Context,
     message::RequestMessage,
     sealer::SealError,
@@ -42,14 +41,11 @@ pub(crate) enum SealReplyError {
     #[error("the answer of the service makes no REST response: {0}")]
     Block(RestBlockError),
     /// The service broke off.
-    #[error("the answer of the service could not be read: {reason}")]
-    Broken {
-        /// What happened.
-        reason: String,
-    },
+    #[error("the answer of the service could not be read: {0}")]
+    Broken(ChunkError),
     /// The body could not be spooled.
-    #[error("the body could not be written to the message log: {0}")]
-    Log(LogError),
+    #[error("the body could not be written to the message log")]
+    Log(#[source] LogError),
     /// The peer went away.
     #[error("{0}")]
     PeerGone(PeerGone),
@@ -126,9 +122,9 @@ pub(crate) async fn reply(
             (message, None, None)
         }
         (Answer::Rest(_), RequestMessage::Soap(_)) => {
-            return Err(SealReplyError::Broken {
+            return Err(SealReplyError::Broken(ChunkError::Broken {
                 reason: "a SOAP call has a REST answer".to_owned(),
-            });
+            }));
         }
     };
     let message_digest = spool::digest(&message);
@@ -170,26 +166,13 @@ async fn relay(
     draft: &mut Draft,
     outgoing: &mut Outgoing,
 ) -> Result<Spooled, SealReplyError> {
-    let idle = context.config.limits.body_stall;
+    let mut pace = Pace::of_answer(&context.config.limits);
     let mut spool = Spool::start();
-    loop {
-        let frame = match timeout(idle, incoming.frame()).await {
-            Err(_) => {
-                return Err(SealReplyError::Broken {
-                    reason: format!("nothing came for {} s", idle.as_secs()),
-                });
-            }
-            Ok(None) => return spool.finish(draft).map_err(SealReplyError::Log),
-            Ok(Some(Err(error))) => {
-                return Err(SealReplyError::Broken {
-                    reason: error.to_string(),
-                });
-            }
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(chunk) = frame.into_data() else {
-            continue;
-        };
+    while let Some(chunk) = pace
+        .next(&mut incoming)
+        .await
+        .map_err(SealReplyError::Broken)?
+    {
         spool
             .push(draft, &chunk)
             .await
@@ -199,4 +182,5 @@ async fn relay(
             .await
             .map_err(SealReplyError::PeerGone)?;
     }
+    spool.finish(draft).map_err(SealReplyError::Log)
 }

@@ -12,15 +12,14 @@ use jibek_protocol::{
 };
 use tokio::time::timeout;
 
+use crate::chunks::{ChunkError, Pace};
+
 /// Why a transport message could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
-    /// The connection broke or the HTTP framing is wrong.
-    #[error("the connection broke while a message was read: {reason}")]
-    Broken {
-        /// What the HTTP library said.
-        reason: String,
-    },
+    /// The connection broke or is too slow, or the HTTP framing is wrong.
+    #[error("the message could not be read to its end: {0}")]
+    Body(ChunkError),
     /// The message ended without its closing boundary.
     #[error("the message ends before its closing boundary")]
     Truncated,
@@ -34,12 +33,6 @@ pub(crate) enum TransportError {
         content_type: String,
         /// The limit, in bytes.
         limit_bytes: usize,
-    },
-    /// Nothing came for too long.
-    #[error("nothing came for {seconds} s")]
-    Stalled {
-        /// How long this server waited, in seconds.
-        seconds: u64,
     },
 }
 
@@ -61,7 +54,7 @@ impl Part {
 pub(crate) struct Incoming {
     body: HttpIncoming,
     reader: MultipartReader,
-    idle: Duration,
+    pace: Pace,
     ended: bool,
     body_ended: bool,
 }
@@ -76,12 +69,12 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Incoming {
-    /// Starts to read `body`; `idle` is the longest wait between two chunks.
-    pub(crate) fn new(body: HttpIncoming, reader: MultipartReader, idle: Duration) -> Self {
+    /// Starts to read `body`; `pace` says how long it is waited for.
+    pub(crate) fn new(body: HttpIncoming, reader: MultipartReader, pace: Pace) -> Self {
         Self {
             body,
             reader,
-            idle,
+            pace,
             ended: false,
             body_ended: false,
         }
@@ -157,23 +150,10 @@ impl Incoming {
             if self.ended || self.body_ended {
                 return Ok(None);
             }
-            match timeout(self.idle, self.body.frame()).await {
-                Err(_) => {
-                    return Err(TransportError::Stalled {
-                        seconds: self.idle.as_secs(),
-                    });
-                }
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.reader.push(data).map_err(TransportError::Multipart)?;
-                    }
-                }
-                Ok(Some(Err(error))) => {
-                    return Err(TransportError::Broken {
-                        reason: error.to_string(),
-                    });
-                }
-                Ok(None) => {
+            let chunk = self.pace.next(&mut self.body).await;
+            match chunk.map_err(TransportError::Body)? {
+                Some(chunk) => self.reader.push(chunk).map_err(TransportError::Multipart)?,
+                None => {
                     self.body_ended = true;
                     if !self.reader.closed() {
                         return Err(TransportError::Truncated);
