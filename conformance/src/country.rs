@@ -11,4 +11,4 @@ pub use plan::{
     Allow, Net, Plan, PlannedClient, PlannedMember, PlannedServer, PlannedService, Timing,
 };
 pub use prepare::{PIN, PrepareError, Prepared};
-pub use running::{Running, RunningServer, StartError};
+pub use running::{Running, RunningServer, StartError, Surroundings};

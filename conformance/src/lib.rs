@@ -5,6 +5,7 @@ pub mod asic;
 pub mod cases;
 pub mod country;
 pub mod demo;
+pub mod disk;
 pub mod envelope;
 pub mod http;
 pub mod load;

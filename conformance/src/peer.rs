@@ -3,17 +3,20 @@
 //! It has real keys, certificates and OCSP answers, and is registered like any other server; what it writes on 5500 is
 //! a test's business, byte by byte.
 
+mod identity;
 mod message;
 
+pub use identity::{AuthIdentity, SignIdentity, ocsp_answers};
 pub use message::{Answer, Message};
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jibek_certs::{Certificate, DigestAlgorithm, digest::digest};
+use jibek_certs::{DigestAlgorithm, digest::digest};
+use jibek_dev_pki::{DevPki, Fault, Service, Validity};
 use jibek_evidence::seal::{self, PartDigests, Sealed, SealingIdentity};
 use jibek_protocol::{header as names, id::ServerId, message::RestRequestBlock};
-use jibek_server::keys::{AuthKey, KeyRing, Pin as TokenPin, SignKey, Token};
+use jibek_server::keys::{KeyRing, Pin as TokenPin, Token};
 use openssl::{
     pkey::PKey,
     ssl::{SslAcceptor, SslConnector, SslMethod, SslVerifyMode, SslVersion},
@@ -27,7 +30,7 @@ use tokio::{
 };
 use tokio_openssl::SslStream;
 
-use crate::{country::PIN, http::Http, world::World};
+use crate::{country::PIN, world::World};
 
 /// The longest wait of a hand-made peer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,12 +45,12 @@ pub enum Tls {
 }
 
 /// A server made by hand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its authentication key and certificate.
-    pub auth: Arc<AuthKey>,
+    pub auth: Arc<AuthIdentity>,
     /// The sign key of its owner.
-    pub sign: Arc<SignKey>,
+    pub sign: Arc<SignIdentity>,
     /// OCSP answers for its authentication chain, leaf first.
     pub auth_ocsp: Vec<Bytes>,
     /// OCSP answers for its sign chain, leaf first.
@@ -82,18 +85,49 @@ impl Peer {
         let snapshot = world.running.server(0).inside.configuration();
         ring.refresh(&snapshot, world.now());
         let keys = ring.current();
-        let auth = Arc::clone(keys.auth().ok_or("it has no authentication key")?);
-        let sign = Arc::clone(
-            keys.sign_for(server.owner())
-                .ok_or("its owner has no sign key")?,
-        );
-        let auth_ocsp = ocsp_chain(world, auth.certificate(), auth.chain()).await?;
-        let sign_ocsp = ocsp_chain(world, sign.certificate(), sign.chain()).await?;
+        let auth = keys.auth().ok_or("it has no authentication key")?;
+        let sign = keys
+            .sign_for(server.owner())
+            .ok_or("its owner has no sign key")?;
+        let auth = AuthIdentity::of(auth)?;
+        let sign = SignIdentity::of(sign);
+        let pki = prepared.pki();
+        let now = world.now();
+        let fault = world.running.faults().get(Service::Ocsp);
         Ok(Self {
-            auth,
-            sign,
-            auth_ocsp,
-            sign_ocsp,
+            auth_ocsp: ocsp_answers(pki, auth.certificate(), auth.chain(), now, fault),
+            sign_ocsp: ocsp_answers(pki, sign.certificate(), sign.chain(), now, fault),
+            auth: Arc::new(auth),
+            sign: Arc::new(sign),
+        })
+    }
+
+    /// The same server with this authentication key, and OCSP answers of `pki` for it.
+    #[must_use]
+    pub fn with_auth(&self, auth: AuthIdentity, pki: &DevPki, now: OffsetDateTime) -> Self {
+        Self {
+            auth_ocsp: ocsp_answers(pki, auth.certificate(), auth.chain(), now, Fault::None),
+            auth: Arc::new(auth),
+            ..self.clone()
+        }
+    }
+
+    /// The same server with a sign key that has a certificate of `pki`, and OCSP answers of `pki` for it.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate cannot be issued.
+    pub fn with_sign(
+        &self,
+        pki: &DevPki,
+        validity: Validity,
+        now: OffsetDateTime,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let sign = SignIdentity::issued(self.sign.certificate(), pki, validity)?;
+        Ok(Self {
+            sign_ocsp: ocsp_answers(pki, sign.certificate(), sign.chain(), now, Fault::None),
+            sign: Arc::new(sign),
+            ..self.clone()
         })
     }
 
@@ -454,31 +488,6 @@ async fn answer_ocsp(stream: &mut TcpStream, parts: &[Bytes]) -> std::io::Result
     );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(&body).await
-}
-
-async fn ocsp_chain(
-    world: &World,
-    leaf: &Certificate,
-    chain: &[Certificate],
-) -> Result<Vec<Bytes>, Box<dyn std::error::Error>> {
-    let pki = world.running.prepared().pki();
-    let root = pki.root_ca();
-    let url = format!("http://{}/ocsp", world.running.prepared().plan().net.pki());
-    let mut all = vec![leaf];
-    all.extend(chain);
-    let mut responses = Vec::new();
-    for (index, certificate) in all.iter().enumerate() {
-        let issuer = all.get(index + 1).copied().unwrap_or(root);
-        let request = http::Request::post(&url)
-            .header("Content-Type", "application/ocsp-request")
-            .body(http_body_util::Full::from(jibek_certs::ocsp::request_der(
-                certificate,
-                issuer,
-            )))?;
-        let answer = Http::default().send(request).await?;
-        responses.push(answer.into_body());
-    }
-    Ok(responses)
 }
 
 /// Reads to the end of the connection: hand-made requests ask for `Connection: close`.

@@ -21,8 +21,9 @@ use time::OffsetDateTime;
 use crate::{
     country::{
         Allow, Net, Plan, PlannedClient, PlannedMember, PlannedServer, PlannedService, Prepared,
-        Running, Timing,
+        Running, Surroundings, Timing,
     },
+    disk::Disks,
     http::Http,
     system::{Call, Script, System},
 };
@@ -49,6 +50,18 @@ pub struct WorldBuilder {
     rights: Vec<Allow>,
     service_timeout: Duration,
     settings: Vec<(String, String)>,
+    before: Option<Before>,
+}
+
+/// What a test does between the making of a country's files and its start.
+struct Before(Box<Action>);
+
+type Action = dyn FnOnce(&Prepared, OffsetDateTime) + Send;
+
+impl std::fmt::Debug for Before {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Before")
+    }
 }
 
 /// A running test country.
@@ -60,6 +73,8 @@ pub struct World {
     pub system: System,
     /// The clock of everything.
     pub clock: TestClock,
+    /// What goes wrong with the disks under the servers' logs.
+    pub disks: Disks,
     /// A client without state.
     pub http: Http,
     _dir: TempDir,
@@ -82,6 +97,7 @@ impl World {
                 .to_vec(),
             service_timeout: Duration::from_secs(10),
             settings: Vec::new(),
+            before: None,
         }
     }
 
@@ -180,6 +196,16 @@ impl WorldBuilder {
         self
     }
 
+    /// Does something with the country's files before anything is started; it gets the time, too.
+    #[must_use]
+    pub fn before(
+        mut self,
+        action: impl FnOnce(&Prepared, OffsetDateTime) + Send + 'static,
+    ) -> Self {
+        self.before = Some(Before(Box::new(action)));
+        self
+    }
+
     /// Starts everything and waits until each server is ready.
     ///
     /// # Panics
@@ -211,7 +237,7 @@ impl WorldBuilder {
         Ok((plan, system))
     }
 
-    async fn try_build(self, script: Script) -> Result<World, Box<dyn std::error::Error>> {
+    async fn try_build(mut self, script: Script) -> Result<World, Box<dyn std::error::Error>> {
         let dir = TempDir::new()?;
         let net = draw_net();
         let clock = TestClock::new(SystemClock.now());
@@ -220,12 +246,22 @@ impl WorldBuilder {
         let plan = self.plan(net, &system)?;
         let prepared = Prepared::make(plan, dir.path(), &shared)?;
         self.apply_settings(&prepared)?;
-        let running = Running::start(prepared, shared, Arc::new(SystemRandom)).await?;
+        if let Some(Before(action)) = self.before.take() {
+            action(&prepared, clock.now());
+        }
+        let disks = Disks::default();
+        let outside = Surroundings {
+            clock: shared,
+            random: Arc::new(SystemRandom),
+            disks: disks.clone(),
+        };
+        let running = Running::start(prepared, outside).await?;
         running.ready(Duration::from_secs(30)).await?;
         Ok(World {
             running,
             system,
             clock,
+            disks,
             http: Http::default(),
             _dir: dir,
         })

@@ -112,8 +112,12 @@ mod common {
 
 #[path = "operations/authorities.rs"]
 mod authorities;
+#[path = "operations/certificates.rs"]
+mod certificates;
 #[path = "operations/clients.rs"]
 mod clients;
+#[path = "operations/disk.rs"]
+mod disk;
 #[path = "operations/registry.rs"]
 mod registry;
 #[path = "operations/restart.rs"]

@@ -14,7 +14,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use jibek_conformance::{
     country::Net,
     envelope,
@@ -220,6 +220,12 @@ async fn world() -> World {
             let text = String::from_utf8_lossy(&call.body).into_owned();
             let (kind, body) = match call.uri.path() {
                 "/soap" => ("text/xml;charset=utf-8", envelope::answer(&text, "soap")),
+                "/rest/empty" => ("text/plain", String::new()),
+                "/rest/none" => {
+                    let mut response = Response::new(Bytes::new());
+                    *response.status_mut() = StatusCode::NO_CONTENT;
+                    return response;
+                }
                 _ => ("application/json", "{\"n\":0}".to_owned()),
             };
             Response::builder()
@@ -452,6 +458,36 @@ async fn our_answers_are_those_of_real_servers() {
     let message = hand.soap(envelope.into(), now);
     let answer = hand.call(to, Tls::Legacy, &message).await.unwrap();
     assert_same_answer(&Recorded::read(&answer.bytes), &theirs);
+    world.finish().await;
+}
+
+/// An empty body is a part, as a full one is, and signed as such; no body is no part (`message-path.md` 3.5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_answers_have_the_parts_of_recorded_ones() {
+    let Some(dir) = fixtures("empty_answers_have_the_parts_of_recorded_ones") else {
+        return;
+    };
+    let theirs = Recorded::fixture(&dir, "rest-get.resp");
+    let body = "application/x-road-rest-body";
+    assert!(!theirs.part(body).is_empty());
+    let world = world().await;
+    let hand = hand(&world).await;
+    let to = world.running.server(1).addresses.peer;
+    for tls in [Tls::Modern, Tls::Legacy] {
+        let ask = async |name: &str| {
+            let path = format!("/r1/{PROVIDER}/rest/{name}");
+            let message = hand.rest(HAND_MADE, "GET", &path, None, world.now());
+            Recorded::read(&hand.call(to, tls, &message).await.unwrap().bytes)
+        };
+        let empty = ask("empty").await;
+        assert_same_answer(&empty, &theirs);
+        assert_eq!(empty.part(body), "");
+        let none = ask("none").await;
+        none.assert_framing();
+        let unsigned_body = |kind: &&str| *kind != body && !kind.contains("hash-chain");
+        let expected: Vec<_> = theirs.types().into_iter().filter(unsigned_body).collect();
+        assert_eq!(none.types(), expected);
+    }
     world.finish().await;
 }
 

@@ -15,8 +15,9 @@ use jibek_certs::{
     time::{Clock, SystemClock},
 };
 use jibek_conformance::{
-    country::{Net, PIN, Prepared, Running},
+    country::{Net, PIN, Prepared, Running, Surroundings},
     demo::{self, Agencies, Step},
+    disk::Disks,
 };
 use jibek_protocol::id::ClientId;
 use jibek_server::{drain::termination, random::SystemRandom};
@@ -110,7 +111,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .map_err(|(address, error)| {
             anyhow!("cannot listen on {address}: {error}; is another sandbox running?")
         })?;
-    let running = Running::start(prepared, clock, Arc::new(SystemRandom)).await?;
+    let outside = Surroundings {
+        clock,
+        random: Arc::new(SystemRandom),
+        disks: Disks::default(),
+    };
+    let running = Running::start(prepared, outside).await?;
     running.ready(Duration::from_secs(20)).await?;
     say(&format!(
         "A country on this machine, ready after {:.1} s. Everything lies in {}.\n",

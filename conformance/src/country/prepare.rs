@@ -111,6 +111,27 @@ impl Prepared {
         self.dir.join("servers").join(server.id.code())
     }
 
+    /// Registers one more authentication certificate for a server, under a file name of its own. To be done before the
+    /// registry starts.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError`] when a file cannot be read or written.
+    pub fn register(
+        &self,
+        server: &PlannedServer,
+        name: &str,
+        certificate: &Certificate,
+    ) -> Result<(), PrepareError> {
+        let path = self.registry_config();
+        let file = format!("{name}.pem");
+        write(&path.with_file_name(&file), &certificate.to_pem())?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| PrepareError::new("the registry's file", &error))?;
+        let own = format!("\"{}-auth.pem\"", server.id.code());
+        write(&path, &text.replace(&own, &format!("{own}, \"{file}\"")))
+    }
+
     /// Keys and certificates of every server; returns the authentication certificates. RSA keys take their time, so each
     /// server's are made in a thread of its own.
     fn tokens(&self, clock: &Arc<dyn Clock>) -> Result<Vec<Certificate>, PrepareError> {

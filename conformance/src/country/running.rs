@@ -16,6 +16,7 @@ use jibek_server::{
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::prepare::{PIN, Prepared};
+use crate::disk::Disks;
 
 /// Why a country could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +35,23 @@ impl StartError {
     }
 }
 
+/// What every program of a country gets from outside.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// The disks under the message logs.
+    pub disks: Disks,
+}
+
 /// A country in this process.
 #[derive(Debug)]
 pub struct Running {
     prepared: Prepared,
     faults: Arc<Faults>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    outside: Surroundings,
     stop: watch::Sender<bool>,
     services: Vec<(&'static str, JoinHandle<()>)>,
     registry: Option<(watch::Sender<bool>, JoinHandle<()>)>,
@@ -98,18 +109,13 @@ impl Running {
     /// # Errors
     ///
     /// [`StartError`] names what could not be started.
-    pub async fn start(
-        prepared: Prepared,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-    ) -> Result<Self, StartError> {
+    pub async fn start(prepared: Prepared, outside: Surroundings) -> Result<Self, StartError> {
         let (stop, stopped) = watch::channel(false);
         let faults = Arc::new(Faults::default());
         let mut running = Self {
             prepared,
             faults,
-            clock,
-            random,
+            outside,
             stop,
             services: Vec::new(),
             registry: None,
@@ -179,7 +185,7 @@ impl Running {
             .await
             .map_err(|error| StartError::new(format!("the development PKI on {address}"), error))?;
         let pki = Arc::clone(&self.prepared.pki);
-        let clock = Arc::clone(&self.clock);
+        let clock = Arc::clone(&self.outside.clock);
         let faults = Arc::clone(&self.faults);
         let task = tokio::spawn(async move {
             if let Err(error) = serve(pki, listener, clock, faults, until(stopped)).await {
@@ -197,8 +203,11 @@ impl Running {
     /// [`StartError`] says why not.
     pub async fn start_registry(&mut self) -> Result<(), StartError> {
         let failed = |error: &dyn std::error::Error| StartError::new("the registry", error);
-        let registry = Registry::open(self.prepared.registry_config(), Arc::clone(&self.clock))
-            .map_err(|error| failed(&error))?;
+        let registry = Registry::open(
+            self.prepared.registry_config(),
+            Arc::clone(&self.outside.clock),
+        )
+        .map_err(|error| failed(&error))?;
         let bound = registry.bind().await.map_err(|error| failed(&error))?;
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -233,8 +242,9 @@ impl Running {
             .await
             .map_err(|error| StartError::new(&what, error))?;
         let outside = Outside {
-            clock: Arc::clone(&self.clock),
-            random: Arc::clone(&self.random),
+            clock: Arc::clone(&self.outside.clock),
+            random: Arc::clone(&self.outside.random),
+            disk: self.outside.disks.of(planned.id.code()),
             pin: Pin::new(PIN).map_err(|error| StartError::new(&what, error))?,
         };
         let bound = App::build(config, outside, listeners)

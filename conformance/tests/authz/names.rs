@@ -61,6 +61,12 @@ async fn names_that_are_not_there_are_refused_each_with_its_code() {
             "TEST/GOV/2002/provider",
             Some(own("internal_error")),
         ),
+        (CONSUMER, "", Some(own("internal_error"))),
+        (
+            CONSUMER,
+            "TEST//2002/provider/rest",
+            Some(own("internal_error")),
+        ),
         (
             CONSUMER,
             "TEST/GOV/%ZZ/provider/rest",
@@ -111,6 +117,12 @@ async fn names_that_are_not_there_are_refused_each_with_its_code() {
             assert_eq!(call.headers["x-road-security-server"], server);
         }
     }
+
+    let request = world
+        .rest("GET", "/x")
+        .header("X-Road-Represented-Party", "a/b/c/d");
+    let answer = world.send(request, "").await;
+    assert_eq!(code(&answer), Some("server.clientproxy.internal_error"));
 
     // SOAP.
     for (client, provider, service, expected) in [

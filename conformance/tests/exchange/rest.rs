@@ -262,14 +262,38 @@ async fn servers_keep_their_connection_for_the_next_message() {
     let count = |connection: &str| {
         page.lines()
             .filter(|line| line.starts_with("jibek_peer_connections_total{"))
-            .filter(|line| line.contains("way=\"outbound\"") || line.contains("way=\"Outbound\""))
-            .filter(|line| {
-                line.to_lowercase()
-                    .contains(&format!("connection=\"{connection}\""))
-            })
+            .filter(|line| line.contains("way=\"outbound\""))
+            .filter(|line| line.contains(&format!("connection=\"{connection}\"")))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
             .sum::<u32>()
     };
     assert_eq!((count("new"), count("reused")), (1, 4), "{page}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cookies_stay_with_who_got_them() {
+    let world = World::builder()
+        .build(|_| {
+            Response::builder()
+                .header("Set-Cookie", "sid=first; Path=/")
+                .body(Bytes::new())
+                .unwrap()
+        })
+        .await;
+    let first = world.send(world.rest("GET", "/x"), "").await;
+    assert_eq!(first.headers()["set-cookie"], "sid=first; Path=/");
+    world.send(world.rest("GET", "/x"), "").await;
+    world
+        .send(world.rest("GET", "/x").header("Cookie", "own=1"), "")
+        .await;
+    let calls = world.system.calls();
+    assert!(
+        calls[..2]
+            .iter()
+            .all(|call| !call.headers.contains_key("cookie")),
+        "{calls:?}"
+    );
+    assert_eq!(calls[2].headers["cookie"], "own=1");
     world.finish().await;
 }

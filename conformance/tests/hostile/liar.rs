@@ -7,6 +7,7 @@ use http::Response;
 use jibek_certs::{DigestAlgorithm, digest::digest};
 use jibek_conformance::{
     country::Net,
+    http::eventually,
     peer::{Listening, Message, Peer, Tls},
     world::{CONSUMER, HAND_MADE_SERVICE},
 };
@@ -41,7 +42,12 @@ pub(crate) fn places(scene: &Scene) -> (SocketAddr, SocketAddr) {
 
 pub(crate) async fn listen(scene: &Scene, peer: &Peer, tls: Tls) -> Listening {
     let (messages, ocsp) = places(scene);
-    peer.listen_as(messages, ocsp, tls).await.unwrap()
+    // Who listened there before may still be about to end.
+    let listening = eventually(Duration::from_secs(5), || async {
+        let listening = peer.listen_as(messages, ocsp, tls).await;
+        listening.map_err(|error| error.to_string())
+    });
+    listening.await.unwrap()
 }
 
 pub(crate) type Called = tokio::task::JoinHandle<Response<Bytes>>;
@@ -79,8 +85,8 @@ pub(crate) async fn read_until(stream: &mut SslStream<TcpStream>, end: &[u8]) ->
     bytes
 }
 
-/// Reads a request whole.
-pub(crate) async fn read_request(stream: &mut SslStream<TcpStream>) -> Asked {
+/// Reads a request whole: the head of each part, and its bytes.
+pub(crate) async fn read_parts(stream: &mut SslStream<TcpStream>) -> Vec<(String, Bytes)> {
     let bytes = read_until(stream, b"--\r\n\r\n0\r\n\r\n").await;
     let head_end = position(&bytes, b"\r\n\r\n").unwrap() + 4;
     let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap();
@@ -99,8 +105,7 @@ pub(crate) async fn read_request(stream: &mut SslStream<TcpStream>) -> Asked {
         rest = &rest[line + 4 + length..];
     }
     let delimiter = format!("--{boundary}");
-    let mut block = None;
-    let mut content = None;
+    let mut parts = Vec::new();
     let mut rest = body.as_slice();
     while let Some(start) = position(rest, delimiter.as_bytes()) {
         rest = &rest[start + delimiter.len()..];
@@ -110,12 +115,21 @@ pub(crate) async fn read_request(stream: &mut SslStream<TcpStream>) -> Asked {
         let head = String::from_utf8_lossy(&rest[..head_end]).into_owned();
         let end = position(rest, format!("\r\n{delimiter}").as_bytes()).unwrap_or(rest.len());
         let bytes = Bytes::copy_from_slice(&rest[(head_end + 4).min(end)..end]);
-        if head.contains("x-road-rest-request") {
-            block = Some(bytes);
-        } else if head.contains("x-road-rest-body") {
-            content = Some(bytes);
-        }
+        parts.push((head, bytes));
     }
+    parts
+}
+
+/// Reads a REST request whole.
+pub(crate) async fn read_request(stream: &mut SslStream<TcpStream>) -> Asked {
+    let parts = read_parts(stream).await;
+    let part = |kind: &str| {
+        let mut parts = parts.iter();
+        let found = parts.find(|(head, _)| head.contains(kind));
+        found.map(|(_, bytes)| bytes.clone())
+    };
+    let block = part("x-road-rest-request");
+    let content = part("x-road-rest-body");
     let block = block.unwrap();
     let sha512 = |bytes: &[u8]| hash(MessageDigest::sha512(), bytes).unwrap().to_vec();
     let mut digests = sha512(&block);
@@ -130,6 +144,16 @@ pub(crate) async fn read_request(stream: &mut SslStream<TcpStream>) -> Asked {
 
 /// The answer that should come, over a block that was changed before it was signed.
 pub(crate) fn answer(
+    scene: &Scene,
+    asked: &Asked,
+    change: impl FnOnce(String) -> String,
+) -> Message {
+    answer_of(&scene.hand, scene, asked, change)
+}
+
+/// The same, signed by another peer.
+pub(crate) fn answer_of(
+    peer: &Peer,
     scene: &Scene,
     asked: &Asked,
     change: impl FnOnce(String) -> String,
@@ -155,7 +179,7 @@ pub(crate) fn answer(
     };
     message.parts.push((BLOCK.to_owned(), block.into()));
     message.parts.push((REST_BODY.to_owned(), body));
-    message.sealed(&scene.hand.seal(digests, scene.world.now()));
+    message.sealed(&peer.seal(digests, scene.world.now()));
     message
 }
 

@@ -4,9 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails there")]
 #![expect(clippy::panic, reason = "a test fails there")]
 
+mod certificates;
+mod connections;
+mod consumers;
 mod forge;
 mod liar;
 mod messages;
 mod providers;
 mod scene;
+mod services;
 mod signatures;
+mod slow;
+mod soap;

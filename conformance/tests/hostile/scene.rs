@@ -76,9 +76,19 @@ impl Scene {
     /// Sends bytes to the provider's server; says what is not as it should be: another answer than this fault, or
     /// something done or recorded.
     pub(crate) async fn refused(&self, tls: Tls, bytes: &[u8], code: &str) -> Result<(), String> {
+        self.refused_by(&self.hand, tls, bytes, code).await
+    }
+
+    /// The same, sent by another peer.
+    pub(crate) async fn refused_by(
+        &self,
+        peer: &Peer,
+        tls: Tls,
+        bytes: &[u8],
+        code: &str,
+    ) -> Result<(), String> {
         let before = self.traces();
-        let answer = self
-            .hand
+        let answer = peer
             .send(self.provider(), tls, bytes)
             .await
             .map_err(|error| format!("no answer: {error}"))?;
@@ -127,6 +137,14 @@ impl Scene {
         assert_eq!(self.world.system.calls().len(), calls + 1, "{case}");
     }
 
+    /// The same of another peer.
+    pub(crate) async fn accepted_of(&self, peer: &Peer, tls: Tls, message: &Message) {
+        let calls = self.world.system.calls().len();
+        let answer = peer.call(self.provider(), tls, message).await.unwrap();
+        assert_eq!(answer.fault_code(), None, "{tls:?}: {}", answer.text());
+        assert_eq!(self.world.system.calls().len(), calls + 1, "{tls:?}");
+    }
+
     /// Demands that an honest exchange works.
     pub(crate) async fn works(&self, after: &str) {
         let answer = self
@@ -135,6 +153,24 @@ impl Scene {
             .await;
         assert_eq!(answer.status(), 200, "after {after}: {:?}", answer.body());
     }
+}
+
+/// Demands that an honest exchange works in a world without an attacker.
+pub(crate) async fn works(world: &World) {
+    let answer = world.send(world.rest("GET", "/up"), "").await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+}
+
+/// The fault's code of an answer to an information system, REST or SOAP.
+pub(crate) fn fault_code(answer: &Response<Bytes>) -> String {
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    if let Some((_, rest)) = text.split_once("<faultcode>") {
+        return rest.split_once("</faultcode>").unwrap().0.to_owned();
+    }
+    let code = answer.headers().get("x-road-error");
+    let code = code.unwrap_or_else(|| panic!("no fault: {answer:?}"));
+    assert!(text.contains(&format!("\"type\":{code:?}")), "{text}");
+    code.to_str().unwrap().to_owned()
 }
 
 /// An answer in a few words: the fault's code and text, or the start of whatever came.

@@ -129,6 +129,20 @@ async fn a_signature_covers_everything_or_nothing_happens() {
         }),
         malformed.clone(),
     ));
+    cases.push((
+        "signed properties alone, with a body",
+        signed(post.clone(), |old| {
+            resign(hand, old, |info| without_reference(info, 0))
+        }),
+        malformed.clone(),
+    ));
+    cases.push((
+        "no signed properties, with a body",
+        signed(post.clone(), |old| {
+            resign(hand, old, |info| without_reference(info, 1))
+        }),
+        malformed.clone(),
+    ));
     let mut uncovered = post.clone();
     uncovered.sealed(&only_message(&post));
     cases.push(("body beside what is signed", uncovered, malformed.clone()));
@@ -242,6 +256,7 @@ async fn a_signature_covers_everything_or_nothing_happens() {
         "<ds:Signature{}</ds:Signature>",
         between(&genuine, "<ds:Signature", "</ds:Signature>")
     );
+    let not_xml = format!("{SIGNATURE}.invalid_xml");
     let xml: [(&str, String, &str); 9] = [
         (
             "DOCTYPE",
@@ -266,7 +281,7 @@ async fn a_signature_covers_everything_or_nothing_happens() {
             "a bare signature",
             genuine[genuine.find("<ds:Signature ").unwrap()..]
                 .replace("</asic:XAdESSignatures>", ""),
-            &malformed,
+            &not_xml,
         ),
         (
             "the value of nothing",
@@ -277,8 +292,8 @@ async fn a_signature_covers_everything_or_nothing_happens() {
             ),
             &value,
         ),
-        ("empty", String::new(), &malformed),
-        ("no XML", "signature".to_owned(), &malformed),
+        ("empty", String::new(), &not_xml),
+        ("no XML", "signature".to_owned(), &not_xml),
         (
             "deep",
             format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000))[..500_000].to_owned(),
@@ -300,7 +315,7 @@ async fn a_signature_covers_everything_or_nothing_happens() {
         cases.push((name, message, code.to_owned()));
     }
     for (name, from, to) in [
-        ("SHA-1", "ecdsa-sha512", "ecdsa-sha1"),
+        ("MD5", "ecdsa-sha512", "ecdsa-md5"),
         ("no such algorithm", "ecdsa-sha512", "hmac-sha512"),
         (
             "a reference to a file",
@@ -318,6 +333,16 @@ async fn a_signature_covers_everything_or_nothing_happens() {
         });
         cases.push((name, message, malformed.clone()));
     }
+    // An algorithm that can be told is one with which the value does not fit.
+    cases.push((
+        "SHA-1",
+        signed(get.clone(), |old| {
+            resign(hand, old, |info| {
+                info.replacen("ecdsa-sha512", "ecdsa-sha1", 1)
+            })
+        }),
+        value.clone(),
+    ));
     cases.push((
         "larger than any signature",
         signed(get.clone(), |_| vec![b' '; 600 * 1024].into()),

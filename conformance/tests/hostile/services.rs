@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use jibek_conformance::{
+    envelope,
     system::System,
-    world::{CONSUMER, World},
+    world::{CONSUMER, PROVIDER, World},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::support::{code, echo, soap, still_up};
+use crate::scene::{echo, fault_code, works};
 
 /// Takes the place of the information system: reads a request's head, writes these bytes, closes or holds.
 async fn speak(address: SocketAddr, answer: Vec<u8>, hold: bool) -> JoinHandle<()> {
@@ -41,9 +41,12 @@ async fn speak(address: SocketAddr, answer: Vec<u8>, hold: bool) -> JoinHandle<(
 /// Removes the information system and leaves its address free.
 async fn without_system(world: &mut World) -> SocketAddr {
     let address = world.system.address();
-    let spare = System::start(SocketAddr::new(address.ip(), 0), std::sync::Arc::new(echo))
-        .await
-        .unwrap();
+    let spare = System::start(
+        SocketAddr::new(address.ip(), 0),
+        std::sync::Arc::new(|_| echo()),
+    )
+    .await
+    .unwrap();
     drop(std::mem::replace(&mut world.system, spare));
     // The listener is closed when its task has ended.
     for _ in 0..200 {
@@ -58,13 +61,18 @@ async fn without_system(world: &mut World) -> SocketAddr {
 async fn both(world: &World) -> [String; 2] {
     let rest = world.send(world.rest("POST", "/x"), "body").await;
     let request = Request::post(world.running.server(0).url()).header("Content-Type", "text/xml");
-    let soap = world.send(request, soap("1", "<soap/>")).await;
-    [code(&rest), code(&soap)]
+    let soap = world
+        .send(
+            request,
+            envelope::request(CONSUMER, PROVIDER, "soap", "1", ""),
+        )
+        .await;
+    [fault_code(&rest), fault_code(&soap)]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_down_is_said_to_be() {
-    let mut world = World::builder().build(echo).await;
+    let mut world = World::builder().build(|_| echo()).await;
     let address = without_system(&mut world).await;
     assert_eq!(
         both(&world).await,
@@ -73,16 +81,16 @@ async fn a_provider_that_is_down_is_said_to_be() {
             "server.serverproxy.service_failed.network_error"
         ]
     );
-    world.system = System::start(address, std::sync::Arc::new(echo))
+    world.system = System::start(address, std::sync::Arc::new(|_| echo()))
         .await
         .unwrap();
-    still_up(&world).await;
+    works(&world).await;
     world.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_speaks_nonsense_is_said_to() {
-    let mut world = World::builder().build(echo).await;
+    let mut world = World::builder().build(|_| echo()).await;
     let address = without_system(&mut world).await;
     for nonsense in [
         &b"\x16\x03\x01 this is not HTTP\r\n\r\n"[..],
@@ -110,25 +118,32 @@ async fn a_provider_that_speaks_nonsense_is_said_to() {
     )
     .await;
     let request = Request::post(world.running.server(0).url()).header("Content-Type", "text/xml");
-    let code = code(&world.send(request, soap("1", "<soap/>")).await);
+    let found = fault_code(
+        &world
+            .send(
+                request,
+                envelope::request(CONSUMER, PROVIDER, "soap", "1", ""),
+            )
+            .await,
+    );
     assert!(
-        code.starts_with("server.serverproxy.service_failed."),
-        "{code}"
+        found.starts_with("server.serverproxy.service_failed."),
+        "{found}"
     );
     let rest = world.send(world.rest("GET", "/x"), "").await;
     assert_eq!(&rest.body()[..], b"<html/>");
     speaking.abort();
     let _ended = speaking.await;
-    world.system = System::start(address, std::sync::Arc::new(echo))
+    world.system = System::start(address, std::sync::Arc::new(|_| echo()))
         .await
         .unwrap();
-    still_up(&world).await;
+    works(&world).await;
     world.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_provider_is_given_up() {
-    let mut world = World::builder().build(echo).await;
+    let mut world = World::builder().build(|_| echo()).await;
     let address = without_system(&mut world).await;
     let speaking = speak(address, Vec::new(), true).await;
     let codes = both(&world).await;
@@ -141,65 +156,9 @@ async fn a_silent_provider_is_given_up() {
     );
     speaking.abort();
     let _ended = speaking.await;
-    world.system = System::start(address, std::sync::Arc::new(echo))
+    world.system = System::start(address, std::sync::Arc::new(|_| echo()))
         .await
         .unwrap();
-    still_up(&world).await;
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn cookies_stay_with_who_got_them() {
-    let world = World::builder()
-        .build(|_| {
-            Response::builder()
-                .header("Set-Cookie", "sid=first; Path=/")
-                .body(Bytes::new())
-                .unwrap()
-        })
-        .await;
-    let first = world.send(world.rest("GET", "/x"), "").await;
-    assert_eq!(first.headers()["set-cookie"], "sid=first; Path=/");
-    world.send(world.rest("GET", "/x"), "").await;
-    world
-        .send(world.rest("GET", "/x").header("Cookie", "own=1"), "")
-        .await;
-    let calls = world.system.calls();
-    assert!(
-        calls[..2]
-            .iter()
-            .all(|call| !call.headers.contains_key("cookie")),
-        "{calls:?}"
-    );
-    assert_eq!(calls[2].headers["cookie"], "own=1");
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn statuses_and_headers_of_services_reach_the_consumer() {
-    let world = World::builder()
-        .build(|call| {
-            let status: u16 = call.uri.path().rsplit('/').next().unwrap().parse().unwrap();
-            let status = http::StatusCode::from_u16(status).unwrap();
-            Response::builder()
-                .status(status)
-                .header("X-Own", "kept")
-                .body(Bytes::from_static(b"text"))
-                .unwrap()
-        })
-        .await;
-    for status in [200_u16, 201, 400, 401, 404, 418, 500, 503] {
-        let answer = world
-            .send(world.rest("GET", &format!("/{status}")), "")
-            .await;
-        assert_eq!(answer.status().as_u16(), status);
-        assert_eq!(answer.headers()["x-own"], "kept");
-        assert_eq!(&answer.body()[..], b"text");
-        assert!(
-            !answer.headers().contains_key("x-road-error"),
-            "the service's own error is no fault of ours"
-        );
-        assert_eq!(answer.headers()["x-road-client"], CONSUMER);
-    }
+    works(&world).await;
     world.finish().await;
 }
