@@ -18,11 +18,9 @@ use jibek_certs::{
 use jibek_conf::snapshot::Snapshot;
 use jibek_evidence::timestamp::{StampPlan, batch_imprint};
 use jibek_msglog::{LogError, MessageLog, RecordId, StampBatch};
-use tokio::{
-    sync::{Mutex as AsyncMutex, Notify},
-    task::spawn_blocking,
-};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
+use self::worker::Worker;
 pub use self::{
     gate::{Gate, GateClosed, GateState},
     tsa::{Asking, HttpTsa, TsaClient, TsaError},
@@ -31,6 +29,7 @@ use crate::{conf_watch::SharedSnapshot, drain::Drain, metrics::Metrics, outbound
 
 mod gate;
 mod tsa;
+mod worker;
 
 /// When and with whom to stamp.
 #[derive(Clone, Debug)]
@@ -39,7 +38,8 @@ pub struct StampSettings {
     pub interval: Option<Duration>,
     /// Wait after a failure, if shorter than the interval; 60 s.
     pub retry_delay: Duration,
-    /// Records in one batch, and how many waiting records start a run before its time; 10 000.
+    /// Records in one batch, and how many waiting records start a run before its time; 1000. Each takes some 15 KB while
+    /// its batch is stamped.
     pub records: usize,
     /// Failing longer than this closes the gate; zero never does; 14 400 s.
     pub acceptable_failure_period: Duration,
@@ -56,7 +56,7 @@ impl Default for StampSettings {
         Self {
             interval: None,
             retry_delay: Duration::from_secs(60),
-            records: 10_000,
+            records: 1000,
             acceptable_failure_period: Duration::from_secs(14_400),
             urls: Vec::new(),
             connect_timeout: Duration::from_secs(20),
@@ -78,6 +78,7 @@ pub struct Timestamper {
     /// Held during a run, so that no record is stamped twice at once.
     turn: AsyncMutex<()>,
     many_waiting: Notify,
+    worker: Worker,
 }
 
 impl Timestamper {
@@ -106,6 +107,7 @@ impl Timestamper {
             gate,
             turn: AsyncMutex::new(()),
             many_waiting: Notify::new(),
+            worker: Worker::default(),
         })
     }
 
@@ -130,11 +132,11 @@ impl Timestamper {
         let _turn = self.turn.lock().await;
         // What comes while we stamp waits for the next run: chasing it would make small batches.
         let waiting = self.log.unstamped_count();
-        if waiting.saturating_mul(10) >= count(self.settings.records).saturating_mul(7) {
+        if waiting >= count(self.settings.records).saturating_mul(FAR_BEHIND) {
             tracing::warn!(
                 waiting,
                 batch = self.settings.records,
-                "many records wait for a time-stamp: the interval is long for this load"
+                "very many records wait for a time-stamp"
             );
         }
         let mut stamped = 0;
@@ -227,14 +229,15 @@ impl Timestamper {
         if urls.is_empty() {
             return Err(StampError::NoProvider);
         }
-        // Ten thousand leaves are a few hundred milliseconds of hashing and writing: not for a runtime thread.
-        let (ids, plan) = spawn_blocking(move || {
+        // A thousand leaves are many milliseconds of hashing and writing: not for a runtime thread.
+        let planned = self.worker.run(move || {
             let (ids, digests): (Vec<_>, Vec<_>) = leaves.into_iter().unzip();
             batch_imprint(&digests).map(|plan| (ids, plan))
-        })
-        .await
-        .map_err(|_| StampError::Cancelled)?
-        .map_err(|source| StampError::Plan { source })?;
+        });
+        let (ids, plan) = planned
+            .await
+            .ok_or(StampError::Cancelled)?
+            .map_err(|source| StampError::Plan { source })?;
         let request = TimestampRequest::new(&plan.imprint(), None);
 
         let mut failures = Vec::new();
@@ -304,7 +307,7 @@ impl Timestamper {
     /// Reads the next batch and hashes it. Of the signatures only digests stay in memory.
     async fn oldest_unstamped(&self) -> Result<Vec<Leaf>, StampError> {
         let (log, most) = (self.log.clone(), self.settings.records.max(1));
-        spawn_blocking(move || {
+        let read = self.worker.run(move || {
             let waiting = log
                 .unstamped(most)
                 .map_err(|source| StampError::Read { source })?;
@@ -312,16 +315,15 @@ impl Timestamper {
                 .into_iter()
                 .map(|record| (record.id, leaf_digest(&record.signature)))
                 .collect())
-        })
-        .await
-        .map_err(|_| StampError::Cancelled)?
+        });
+        read.await.ok_or(StampError::Cancelled)?
     }
 
     async fn unstamped_among(&self, mut ids: Vec<RecordId>) -> Result<Vec<Leaf>, StampError> {
         ids.sort_unstable();
         ids.dedup();
         let log = self.log.clone();
-        spawn_blocking(move || {
+        let read = self.worker.run(move || {
             let mut leaves = Vec::with_capacity(ids.len());
             for id in ids {
                 let record = log.read(id).map_err(|source| StampError::Read { source })?;
@@ -330,9 +332,8 @@ impl Timestamper {
                 }
             }
             Ok(leaves)
-        })
-        .await
-        .map_err(|_| StampError::Cancelled)?
+        });
+        read.await.ok_or(StampError::Cancelled)?
     }
 
     fn urls(&self, conf: &Snapshot) -> Vec<String> {
@@ -415,6 +416,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const FIRST_RUN_AFTER: Duration = Duration::from_secs(1);
 /// Even an override of zero must not spin.
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+/// Batches that wait when something is to be said about it.
+const FAR_BEHIND: u64 = 10;
 const TOLERATED_DIFFERENCE: time::Duration = time::Duration::minutes(5);
 
 #[cfg(test)]
