@@ -140,6 +140,7 @@ reason-meaning = Invalid means: this file proves nothing. It does not mean that 
 
 ## Why it cannot be judged
 cannot-authority = The certification authority that issued the certificate ({ $issuer }) is not in the configuration.
+cannot-configuration = The history that was given holds no configuration for the time of the time-stamp.
 cannot-file = The file could not be read.
 cannot-instance = The configuration does not know the X-Road instance “{ $instance }” to which the sender belongs.
 cannot-other = The configuration lacks something that is needed.
@@ -149,7 +150,7 @@ cannot-stamp = The authority that certified the time ({ $authority }) is not in 
 next-valid-keep = Keep the file unchanged, together with the configuration by which it was judged. Any change of a single byte would make it invalid.
 next-valid-pair = If it matters what was answered, have the container of the answer judged as well.
 next-valid-request = If it matters what was asked, have the container of the request judged as well.
-next-configuration = Obtain the configuration of the time of the time-stamp from a source that you trust (the operator of the instance, or the history of the registry), name it with --conf, and run the program again.
+next-configuration = Obtain the configuration of the time of the time-stamp from a source that you trust (the operator of the instance, or the history of the registry), name it with --conf or --conf-history, and run the program again.
 next-original = Obtain the container again from the other party: each side keeps its own copy, and one valid copy is enough.
 next-log = Ask the operator of the security server whether message bodies are kept in its log; without them no container can prove the content.
 next-expert = If the other party's copy is invalid as well, let an expert examine both; “jibek-audit extract” puts the parts of the file into a directory for this.
@@ -187,6 +188,7 @@ finding-detail = { $sentence } ({ $detail })
 basis-file = The file has { $bytes } bytes; its SHA-512 is { $digest }.
 basis-message = The message has the SHA-512 { $digest }.
 basis-configuration = Judged by the configuration of the instance { $instance }, whose digest is { $digest }.
+basis-since = This configuration had been in force since { $time }.
 basis-rules = The verdict is that of X-Road's own rules; the time for which certificates were judged is that of the time-stamp.
 basis-program = Made by jibek-audit { $version }.
 
@@ -211,6 +213,7 @@ page-program = Program
 page-configuration = Configuration used
 page-instance = Instance
 page-version = Version
+page-since = In force since
 page-part-digest = SHA-512 of the shared parameters
 page-parts = Its parts
 page-content-digest = Digest of the whole

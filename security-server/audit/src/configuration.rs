@@ -60,6 +60,14 @@ impl Configuration {
         Self::Fixed(Chosen::new(snapshot, None))
     }
 
+    /// The configuration, when all are judged by one.
+    pub(crate) fn only(&self) -> Option<&Chosen> {
+        match self {
+            Self::Fixed(chosen) => Some(chosen),
+            Self::Kept(_) => None,
+        }
+    }
+
     /// The configuration to judge this container by.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub struct Section {
 }
 
 /// Tells a case.
-pub fn explain(case: &Case<'_>, speech: &Speech, moments: &Moments) -> Explanation {
+pub fn explain(case: &Case, speech: &Speech, moments: &Moments) -> Explanation {
     let teller = Teller {
         case,
         speech,
@@ -90,7 +90,7 @@ pub fn explain(case: &Case<'_>, speech: &Speech, moments: &Moments) -> Explanati
 
 /// A case, and how it is told.
 struct Teller<'t> {
-    case: &'t Case<'t>,
+    case: &'t Case,
     speech: &'t Speech,
     moments: &'t Moments,
     names: Names<'t>,

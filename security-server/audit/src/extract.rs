@@ -88,7 +88,7 @@ pub enum ExtractError {
 }
 
 /// Takes a case apart. Files that are always called the same come first, then attachments and what does not belong there.
-pub fn parts(case: &Case<'_>) -> Vec<Part> {
+pub fn parts(case: &Case) -> Vec<Part> {
     let mut parts = Parts::default();
     parts.entries(case);
     parts.signature(case);
@@ -183,7 +183,7 @@ impl Parts {
         self.push(name, None, certificate.to_pem(), standing);
     }
 
-    fn entries(&mut self, case: &Case<'_>) {
+    fn entries(&mut self, case: &Case) {
         let Some(container) = case.container() else {
             return;
         };
@@ -221,7 +221,7 @@ impl Parts {
         }
     }
 
-    fn signature(&mut self, case: &Case<'_>) {
+    fn signature(&mut self, case: &Case) {
         let Some(signature) = case.exhibits().signature() else {
             return;
         };
@@ -265,7 +265,7 @@ impl Parts {
             None => {
                 let sender = case.message().map(MessageFacts::sender);
                 let issuer = sender
-                    .and_then(|sender| case.configuration().authorities(sender.instance()))
+                    .and_then(|sender| case.configuration()?.authorities(sender.instance()))
                     .and_then(|known| known.by_subject(signature.certificate().issuer()).next());
                 if let Some(issuer) = issuer {
                     self.pem("issuer.pem", &issuer.certificate, Configuration);
@@ -274,7 +274,7 @@ impl Parts {
         }
     }
 
-    fn stamp(&mut self, case: &Case<'_>) {
+    fn stamp(&mut self, case: &Case) {
         let Some(token) = case.exhibits().token() else {
             return;
         };
@@ -297,22 +297,23 @@ impl Parts {
 }
 
 /// What the message's file is called: by what it is.
-pub(crate) fn message_name(case: &Case<'_>) -> &'static str {
+pub(crate) fn message_name(case: &Case) -> &'static str {
     match case.message().map(MessageFacts::kind) {
         Some(MessageKind::Rest) => "message.txt",
         _ => "message.xml",
     }
 }
 
-fn is_configured(case: &Case<'_>, responder: &Certificate) -> bool {
-    let authorities = case.configuration().all_authorities();
+fn is_configured(case: &Case, responder: &Certificate) -> bool {
+    let authorities = case.configuration().map(Trust::all_authorities);
     authorities
         .into_iter()
+        .flatten()
         .flat_map(|authorities| authorities.all())
         .any(|ca| ca.certificate == *responder || ca.ocsp_responders.contains(responder))
 }
 
-fn attachment(case: &Case<'_>, entry: &str) -> PartStanding {
+fn attachment(case: &Case, entry: &str) -> PartStanding {
     let Some(report) = case.report() else {
         return PartStanding::Unproved;
     };

@@ -16,12 +16,7 @@ use crate::{
 };
 
 /// Renders the page about some files. `made` is the time of making.
-pub fn page(
-    cases: &[Case<'_>],
-    speech: &Speech,
-    moments: &Moments,
-    made: OffsetDateTime,
-) -> String {
+pub fn page(cases: &[Case], speech: &Speech, moments: &Moments, made: OffsetDateTime) -> String {
     let words = Words { speech, moments };
     let title = speech.say("page-title");
     let markup = html! {
@@ -49,7 +44,7 @@ pub fn page(
                     @for (number, case) in (1..).zip(cases) { (words.file(number, case)) }
                 }
                 footer {
-                    @if let Some(case) = cases.first() { (words.configuration(case.configuration())) }
+                    (words.configurations(cases))
                 }
             }
         }
@@ -72,7 +67,7 @@ impl Words<'_> {
         self.moments.write(self.speech, moment)
     }
 
-    fn contents(&self, cases: &[Case<'_>]) -> Markup {
+    fn contents(&self, cases: &[Case]) -> Markup {
         html! {
             nav {
                 h2 { (self.say("page-contents")) }
@@ -88,7 +83,7 @@ impl Words<'_> {
         }
     }
 
-    fn file(&self, number: usize, case: &Case<'_>) -> Markup {
+    fn file(&self, number: usize, case: &Case) -> Markup {
         let explanation = explain(case, self.speech, self.moments);
         let class = match case.standing() {
             Standing::Valid => "verdict valid",
@@ -139,7 +134,24 @@ impl Words<'_> {
         }
     }
 
-    fn configuration(&self, configuration: &Snapshot) -> Markup {
+    /// Every configuration that was used, once.
+    fn configurations(&self, cases: &[Case]) -> Markup {
+        let mut used: Vec<(&Snapshot, Option<OffsetDateTime>)> = Vec::new();
+        for case in cases {
+            if let Some(configuration) = case.configuration()
+                && !used
+                    .iter()
+                    .any(|(known, _)| known.content_id() == configuration.content_id())
+            {
+                used.push((configuration, case.configuration_since()));
+            }
+        }
+        html! {
+            @for (configuration, since) in used { (self.configuration(configuration, since)) }
+        }
+    }
+
+    fn configuration(&self, configuration: &Snapshot, since: Option<OffsetDateTime>) -> Markup {
         let rows: Vec<Vec<String>> = configuration
             .parts()
             .map(|part| {
@@ -150,12 +162,14 @@ impl Words<'_> {
                 ]
             })
             .collect();
+        let mut pairs = vec![
+            ("page-instance", tame(configuration.own_instance())),
+            ("page-content-digest", configuration.content_id().to_hex()),
+        ];
+        pairs.extend(since.map(|since| ("page-since", self.when(since))));
         html! {
             h2 { (self.say("page-configuration")) }
-            (self.pairs(&[
-                ("page-instance", tame(configuration.own_instance())),
-                ("page-content-digest", configuration.content_id().to_hex()),
-            ]))
+            (self.pairs(&pairs))
             (self.table("page-parts", &["page-instance", "page-version", "page-part-digest"], &rows))
         }
     }

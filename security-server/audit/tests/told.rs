@@ -179,7 +179,7 @@ fn the_sentences_that_matter() {
             &[
                 "Verdict: CANNOT BE JUDGED.",
                 "The authority that certified the time (CN=timestamp1) is not in the configuration.",
-                "name it with --conf, and run the program again",
+                "name it with --conf or --conf-history, and run the program again",
             ],
             &["What is proved", "VALID"],
         ),
@@ -223,6 +223,73 @@ fn the_sentences_that_matter() {
             );
         }
     }
+}
+
+/// Of a kept history the configuration of the stamp's time is taken, and said; where there is none, that is said, too.
+#[test]
+fn the_configuration_of_the_time_is_told() {
+    let Some(root) = fixtures("the_configuration_of_the_time_is_told") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let history = |kept: &[(&str, &str)]| {
+        let history = folder.path().join(format!("{}", kept.len()));
+        for (time, configuration) in kept {
+            let from = root.join("globalconf").join(configuration);
+            let to = history.join(time);
+            std::fs::create_dir_all(&history).unwrap();
+            let copied = Command::new("cp").arg("-r").args([&from, &to]).status();
+            assert!(copied.unwrap().success());
+        }
+        history.to_str().unwrap().to_owned()
+    };
+    let file = "asic/valid-batch-ts.asice";
+    let both = history(&[
+        ("20240101T000000.000000000Z", "globalconf_good2_v3"),
+        ("20250101T000000.000000000Z", "globalconf_cs"),
+    ]);
+    let (status, text) = explained(&root, &["--conf-history", &both, file]);
+    assert_eq!(status, 0, "{text}");
+    let since = "This configuration had been in force since 1 January 2024, 00:00:00 UTC.";
+    assert!(text.contains(since), "{text}");
+    let page = folder.path().join("page.html");
+    let page = page.to_str().unwrap();
+    let (status, _, error) = program(
+        &root,
+        &["report", "--conf-history", &both, "-o", page, file],
+    );
+    assert_eq!((status, error.as_str()), (0, ""));
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("<th scope=\"row\">In force since</th><td>1 January 2024"));
+    // too young a history
+    let young = history(&[("20250101T000000.000000000Z", "globalconf_good2_v3")]);
+    let (status, text) = explained(&root, &["--conf-history", &young, file]);
+    assert_eq!(status, 2, "{text}");
+    let none = "holds no configuration for the time of the time-stamp";
+    assert!(text.contains(none), "{text}");
+}
+
+/// The README shows what the program says, to the letter.
+#[test]
+fn the_readme_shows_what_the_program_says() {
+    let Some(root) = fixtures("the_readme_shows_what_the_program_says") else {
+        return;
+    };
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let file = "asic/valid-batch-ts.asice";
+    let arguments = [
+        "explain", "--lang", "en", "--offset", "+06:00", "--conf", CONF, file,
+    ];
+    let (_, out, _) = program(&root, &arguments);
+    let block: String = out
+        .lines()
+        .map(|line| match line {
+            "" => "\n".to_owned(),
+            line => format!("    {line}\n"),
+        })
+        .collect();
+    assert!(readme.contains(&block), "the README should say:\n{block}");
 }
 
 /// Every fixture of the dossier's table is told in every language, also by a configuration that cannot judge it.

@@ -48,7 +48,7 @@ pub(crate) struct Explain {
 impl Explain {
     /// Judges every file in turn, and tells what it found.
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let configuration = self.configuration.load()?;
+        let configuration = self.configuration.configuration()?;
         let speech = self.speech.speech();
         let moments = self.speech.moments();
         let mut out = std::io::stdout().lock();

@@ -32,7 +32,7 @@ pub(crate) struct Extract {
 impl Extract {
     /// Judges the file, writes its parts, and says of each what is to be thought of it.
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let configuration = self.configuration.load()?;
+        let configuration = self.configuration.configuration()?;
         let speech = self.speech.speech();
         let case = Case::open(&self.file, &configuration);
         let parts = parts(&case);

@@ -26,8 +26,8 @@ pub(crate) struct Report {
 impl Report {
     /// Judges every file, and writes the page.
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let configuration = self.configuration.load()?;
-        let cases: Vec<Case<'_>> = self
+        let configuration = self.configuration.configuration()?;
+        let cases: Vec<Case> = self
             .files
             .iter()
             .map(|file| Case::open(file, &configuration))

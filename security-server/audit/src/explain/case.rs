@@ -4,28 +4,30 @@ use bytes::Bytes;
 use jibek_conf::snapshot::Snapshot;
 use jibek_evidence::{
     container::{Container, ContainerLimits},
-    verify::{Exhibits, MessageFacts, Outcome, Report, Verdict, verify_container},
+    verify::{Exhibits, MessageFacts, Outcome, Report, Verdict},
 };
 use std::path::Path;
+use time::OffsetDateTime;
 
 use crate::{
+    configuration::{Chosen, Configuration},
     judge::{Judged, Standing, cannot_judge, read_file},
     speech::tame,
 };
 
 /// Everything that is told about one file.
 #[derive(Debug)]
-pub struct Case<'c> {
+pub struct Case {
     judged: Judged,
     bytes: Option<Bytes>,
     container: Option<Container>,
     exhibits: Exhibits,
-    configuration: &'c Snapshot,
+    configuration: Option<Chosen>,
 }
 
-impl<'c> Case<'c> {
+impl Case {
     /// Opens and judges a container. What cannot be read is a case, too.
-    pub fn open(file: &Path, configuration: &'c Snapshot) -> Self {
+    pub fn open(file: &Path, configuration: &Configuration) -> Self {
         match read_file(file) {
             Ok(bytes) => Self::of(file, bytes, configuration),
             Err(reason) => Self {
@@ -33,16 +35,20 @@ impl<'c> Case<'c> {
                 bytes: None,
                 container: None,
                 exhibits: Exhibits::default(),
-                configuration,
+                configuration: configuration.only().cloned(),
             },
         }
     }
 
     /// Judges the bytes of a container.
-    pub fn of(file: &Path, bytes: Bytes, configuration: &'c Snapshot) -> Self {
+    pub fn of(file: &Path, bytes: Bytes, configuration: &Configuration) -> Self {
+        let mut chosen = configuration.only().cloned();
         let (container, verdict) = match Container::read(&bytes, &ContainerLimits::default()) {
             Ok(container) => {
-                let verdict = verify_container(&container, configuration);
+                let verdict = match configuration.of(&container) {
+                    Ok(found) => chosen.insert(found).judge(&container),
+                    Err(reason) => cannot_judge(reason),
+                };
                 (Some(container), verdict)
             }
             Err(error) => {
@@ -60,7 +66,7 @@ impl<'c> Case<'c> {
             bytes: Some(bytes),
             container,
             exhibits,
-            configuration,
+            configuration: chosen,
         }
     }
 
@@ -117,8 +123,15 @@ impl<'c> Case<'c> {
             .or_else(|| self.exhibits.message())
     }
 
-    /// The configuration it was judged by.
-    pub fn configuration(&self) -> &'c Snapshot {
+    /// The configuration it was judged by; `None` when the history has none for it.
+    pub fn configuration(&self) -> Option<&Snapshot> {
         self.configuration
+            .as_ref()
+            .map(|chosen| chosen.snapshot.as_ref())
+    }
+
+    /// Since when that configuration was in force, when there was a choice.
+    pub fn configuration_since(&self) -> Option<OffsetDateTime> {
+        self.configuration.as_ref()?.since
     }
 }

@@ -1,7 +1,7 @@
 //! Who somebody is: identifiers, with the names that the configuration gives them.
 
 use jibek_certs::parse::{Certificate, Name};
-use jibek_conf::snapshot::Snapshot;
+use jibek_conf::{model::SharedParameters, snapshot::Snapshot};
 use jibek_protocol::id::{ClientId, MemberId, RepresentedParty};
 
 use crate::speech::{Speech, tame, text};
@@ -9,12 +9,12 @@ use crate::speech::{Speech, tame, text};
 /// Looks up names in a configuration.
 #[derive(Debug)]
 pub(crate) struct Names<'n> {
-    configuration: &'n Snapshot,
+    configuration: Option<&'n Snapshot>,
     speech: &'n Speech,
 }
 
 impl<'n> Names<'n> {
-    pub(crate) fn new(configuration: &'n Snapshot, speech: &'n Speech) -> Self {
+    pub(crate) fn new(configuration: Option<&'n Snapshot>, speech: &'n Speech) -> Self {
         Self {
             configuration,
             speech,
@@ -24,7 +24,10 @@ impl<'n> Names<'n> {
     /// A member, by name where there is one.
     pub(crate) fn member(&self, member: &MemberId) -> String {
         let id = identifier(member);
-        match self.configuration.member_name(member) {
+        let name = self
+            .configuration
+            .and_then(|known| known.member_name(member));
+        match name {
             Some(name) if !name.trim().is_empty() => self
                 .speech
                 .tell("party-member", [text("name", tame(name)), text("id", id)]),
@@ -59,9 +62,7 @@ impl<'n> Names<'n> {
 
     /// The name under which the configuration approves a certification authority.
     pub(crate) fn authority(&self, certificate: &Certificate) -> Option<String> {
-        self.configuration
-            .instances()
-            .filter_map(|instance| self.configuration.shared(instance))
+        self.shared()
             .flat_map(|shared| &shared.certification_services)
             .find(|service| {
                 std::iter::once(&service.top)
@@ -73,16 +74,23 @@ impl<'n> Names<'n> {
 
     /// The name under which the configuration approves a time-stamping authority.
     pub(crate) fn stamper(&self, certificate: &Certificate) -> Option<String> {
-        self.configuration
-            .instances()
-            .filter_map(|instance| self.configuration.shared(instance))
+        self.shared()
             .flat_map(|shared| &shared.timestamping_services)
             .find(|service| is(&service.certificate, certificate))
             .map(|service| tame(&service.name))
     }
 
+    /// Shared parameters of every instance.
+    fn shared(&self) -> impl Iterator<Item = &SharedParameters> {
+        self.configuration.into_iter().flat_map(|known| {
+            known
+                .instances()
+                .filter_map(|instance| known.shared(instance))
+        })
+    }
+
     fn subsystem_name(&self, member: &MemberId, code: &str) -> Option<&str> {
-        self.configuration
+        self.configuration?
             .shared(member.instance())?
             .members
             .iter()

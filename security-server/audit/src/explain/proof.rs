@@ -1,7 +1,6 @@
 //! What exactly is proved, what is not, and on what it rests.
 
 use jibek_certs::digest::{DigestAlgorithm, digest};
-use jibek_conf::snapshot::Snapshot;
 use jibek_evidence::{
     container::Direction,
     verify::{Attachment, Report},
@@ -99,14 +98,19 @@ impl Teller<'_> {
                     .tell("basis-message", [text("digest", digest.to_hex())]),
             );
         }
-        let configuration: &Snapshot = self.case.configuration();
-        told.push(self.speech.tell(
-            "basis-configuration",
-            [
-                text("instance", tame(configuration.own_instance())),
-                text("digest", configuration.content_id().to_hex()),
-            ],
-        ));
+        if let Some(configuration) = self.case.configuration() {
+            told.push(self.speech.tell(
+                "basis-configuration",
+                [
+                    text("instance", tame(configuration.own_instance())),
+                    text("digest", configuration.content_id().to_hex()),
+                ],
+            ));
+        }
+        told.extend(self.case.configuration_since().map(|since| {
+            let since = self.moments.write(self.speech, since);
+            self.speech.tell("basis-since", [text("time", since)])
+        }));
         told.push(self.speech.say("basis-rules"));
         told.push(self.speech.tell(
             "basis-program",

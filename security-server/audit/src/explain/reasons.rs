@@ -34,7 +34,9 @@ impl Teller<'_> {
         if self.case.bytes().is_none() {
             return vec![self.speech.say("cannot-file")];
         }
-        let configuration = self.case.configuration();
+        let Some(configuration) = self.case.configuration() else {
+            return vec![self.speech.say("cannot-configuration")];
+        };
         let exhibits = self.case.exhibits();
         let mut told = Vec::new();
         let authorities = match self.case.message().map(|message| message.sender()) {

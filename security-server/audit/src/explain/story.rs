@@ -164,7 +164,8 @@ impl Teller<'_> {
             return Vec::new();
         };
         let age = report.stamp_time() - ocsp.response().this_update();
-        let allowed = self.case.configuration().ocsp_freshness().as_secs() / 60;
+        let freshness = self.case.configuration().map(Trust::ocsp_freshness);
+        let allowed = freshness.unwrap_or_default().as_secs() / 60;
         let good = self.speech.tell(
             "certificate-good",
             [

@@ -23,7 +23,7 @@ struct Step {
 }
 
 impl Words<'_> {
-    pub(super) fn by_hand(&self, case: &Case<'_>) -> Markup {
+    pub(super) fn by_hand(&self, case: &Case) -> Markup {
         let Some(bytes) = case.bytes() else {
             return html! {};
         };
@@ -54,7 +54,7 @@ impl Words<'_> {
         }
     }
 
-    fn steps(&self, case: &Case<'_>, bytes: &[u8]) -> Vec<Step> {
+    fn steps(&self, case: &Case, bytes: &[u8]) -> Vec<Step> {
         let file = shell_name(case);
         let mut steps = vec![Step {
             says: self.say("hand-file"),
@@ -117,7 +117,7 @@ impl Words<'_> {
     }
 
     /// The digests behind a hash chain.
-    fn listed(&self, case: &Case<'_>, parts: &[Part]) -> Vec<Step> {
+    fn listed(&self, case: &Case, parts: &[Part]) -> Vec<Step> {
         let mut steps = Vec::new();
         let has = |name: &str| parts.iter().any(|part| part.name == name);
         let is_chained = case.exhibits().signature().is_some_and(|signature| {
@@ -188,12 +188,7 @@ impl Words<'_> {
     }
 
     /// Left out where that program refuses what X-Road takes: the older names of PSS, and two elements of one Id.
-    fn xmlsec(
-        &self,
-        case: &Case<'_>,
-        signature: &SignatureExhibit,
-        parts: &[Part],
-    ) -> Option<Step> {
+    fn xmlsec(&self, case: &Case, signature: &SignatureExhibit, parts: &[Part]) -> Option<Step> {
         let findings = &case.verdict().findings;
         let is_double = findings
             .iter()
@@ -223,7 +218,7 @@ impl Words<'_> {
         })
     }
 
-    fn ocsp(&self, case: &Case<'_>, signature: &SignatureExhibit) -> Option<Step> {
+    fn ocsp(&self, case: &Case, signature: &SignatureExhibit) -> Option<Step> {
         let believed = case.report()?.ocsp()?;
         let number = signature
             .ocsp_responses()
@@ -239,7 +234,7 @@ impl Words<'_> {
         })
     }
 
-    fn stamp_steps(&self, case: &Case<'_>) -> Vec<Step> {
+    fn stamp_steps(&self, case: &Case) -> Vec<Step> {
         let Some(token) = case.exhibits().token() else {
             return Vec::new();
         };
@@ -271,7 +266,7 @@ impl Words<'_> {
     }
 
     /// What these steps leave to be believed.
-    fn not_repeated(&self, case: &Case<'_>) -> Vec<String> {
+    fn not_repeated(&self, case: &Case) -> Vec<String> {
         let Some(container) = case.container() else {
             return Vec::new();
         };
@@ -312,7 +307,7 @@ fn is_entry(part: &Part, entry: &str) -> bool {
 }
 
 /// The file's name for a shell; one with anything odd in it is left to the reader.
-fn shell_name(case: &Case<'_>) -> String {
+fn shell_name(case: &Case) -> String {
     let name = case.short_name();
     let is_plain = |c: char| c.is_alphanumeric() || "._-+%~".contains(c);
     if name.chars().all(is_plain) && !name.starts_with(['-', '~']) && tame(&name) == name {

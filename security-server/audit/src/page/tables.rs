@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Words<'_> {
-    pub(super) fn tables(&self, case: &Case<'_>) -> Markup {
+    pub(super) fn tables(&self, case: &Case) -> Markup {
         html! {
             @if let Some(message) = case.message() { (self.message(message)) }
             (self.certificates(case))
@@ -51,7 +51,7 @@ impl Words<'_> {
     }
 
     /// Everybody whose key took part, the signer first.
-    fn certificates(&self, case: &Case<'_>) -> Markup {
+    fn certificates(&self, case: &Case) -> Markup {
         let Some(signature) = case.exhibits().signature() else {
             return html! {};
         };
@@ -109,7 +109,7 @@ impl Words<'_> {
         }
     }
 
-    fn stamp(&self, case: &Case<'_>) -> Markup {
+    fn stamp(&self, case: &Case) -> Markup {
         let Some(token) = case.exhibits().token() else {
             return html! {};
         };
@@ -129,7 +129,7 @@ impl Words<'_> {
         }
     }
 
-    fn digests(&self, case: &Case<'_>) -> Vec<Vec<String>> {
+    fn digests(&self, case: &Case) -> Vec<Vec<String>> {
         let Some(container) = case.container() else {
             return Vec::new();
         };
@@ -177,7 +177,7 @@ impl Words<'_> {
     }
 }
 
-fn findings(case: &Case<'_>) -> Vec<Vec<String>> {
+fn findings(case: &Case) -> Vec<Vec<String>> {
     case.verdict()
         .findings
         .iter()
