@@ -23,15 +23,16 @@ use crate::{
 };
 
 /// The configuration of a fixture, as far as a verdict needs it.
-struct FixtureTrust {
+pub(crate) struct FixtureTrust {
     instance: String,
     authorities: Authorities,
     stamps: Vec<Certificate>,
 }
 
 impl FixtureTrust {
-    fn read(path: &str) -> Option<Self> {
-        let bytes = fixtures::read("one_flipped_bit_is_never_valid", path)?;
+    /// Of a file `shared-params.xml`.
+    pub(crate) fn read(test: &str, path: &str) -> Option<Self> {
+        let bytes = fixtures::read(test, path)?;
         let tree = xml::parse(&bytes).unwrap();
         let named = |node: roxmltree::Node<'_, '_>, name: &str| -> Vec<String> {
             node.descendants()
@@ -245,7 +246,8 @@ fn is_valid(verdict: &Verdict) -> bool {
     matches!(verdict.outcome, Outcome::Valid(_))
 }
 
-fn with(container: &Container, name: &str, content: &Bytes) -> Container {
+/// The container with another content of one entry.
+pub(crate) fn with(container: &Container, name: &str, content: &Bytes) -> Container {
     let entries = container.entries().map(|(entry, bytes)| {
         let bytes = if entry == name { content } else { bytes };
         (entry.to_owned(), bytes.clone())
@@ -319,7 +321,7 @@ fn one_flipped_bit_is_never_valid() {
         );
     }
     let configuration = "globalconf/globalconf_good2_v3/DEV/shared-params.xml";
-    if let Some(trust) = FixtureTrust::read(configuration) {
+    if let Some(trust) = FixtureTrust::read("one_flipped_bit_is_never_valid", configuration) {
         for path in FIXTURES {
             let file = fixtures::read("one_flipped_bit_is_never_valid", path).unwrap();
             tally.try_container(path, &file, &trust, samples);
@@ -337,7 +339,7 @@ fn one_flipped_bit_is_never_valid() {
         assert!(tally.equal > before);
     }
     let configuration = "globalconf/globalconf_cs/CS/shared-params.xml";
-    if let Some(trust) = FixtureTrust::read(configuration) {
+    if let Some(trust) = FixtureTrust::read("one_flipped_bit_is_never_valid", configuration) {
         let file = fixtures::read(
             "one_flipped_bit_is_never_valid",
             "archives/message-archive-1.zip",

@@ -55,6 +55,8 @@ mod zip_file;
 pub use xml::XmlRefused;
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod court;
 #[cfg(test)]
 mod fixtures;

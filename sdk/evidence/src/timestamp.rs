@@ -39,3 +39,6 @@ pub fn batch_imprint(signature_documents: &[Digest]) -> Result<StampPlan, BuildE
         chains: chains.chains,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,8 +156,7 @@ pub fn verify<'a>(
     let result = xml::parse(result).map_err(ChainError::Xml)?;
     let top = result.root_element();
     check_result(top)?;
-    let uri = xml::attribute(top, "URI")
-        .ok_or(ChainError::Malformed("a result without URI"))?;
+    let uri = xml::attribute(top, "URI").ok_or(ChainError::Malformed("a result without URI"))?;
     let (base, step) = split(uri)?;
     let [method, value] =
         xml::exactly(top).ok_or(ChainError::Malformed("a result needs a method and a value"))?;
@@ -408,10 +407,8 @@ impl<'c, 'a> Walk<'c, 'a> {
             None => default_method.ok_or(ChainError::Malformed("a digest without method"))?,
         };
         let value = children.next();
-        let uri = || {
-            xml::attribute(entry, "URI")
-                .ok_or(ChainError::Malformed("a reference without URI"))
-        };
+        let uri =
+            || xml::attribute(entry, "URI").ok_or(ChainError::Malformed("a reference without URI"));
         if xml::is(entry, HASH_CHAIN_NAMESPACE, "StepRef") {
             let (base, id) = split(uri()?)?;
             let step = self.step(chain, base, id)?;
