@@ -1,7 +1,7 @@
 //! Text from containers, made harmless for terminals and pages.
 
 /// Text that comes from a file and must not act: control characters (terminal commands, forged lines) and characters that turn the
-/// direction of writing or take no room are replaced, and what is longer than [`LONGEST`] characters is cut.
+/// direction of writing or take no room are replaced, and what is longer than 400 characters is cut.
 pub fn tame(text: &str) -> String {
     let mut tamed: String = text
         .chars()
