@@ -33,6 +33,7 @@ pub fn part_seeds() -> Vec<Vec<u8>> {
 }
 
 pub fn directory(data: &[u8]) {
+    let _ = verify::read_signed(data);
     let none: [Certificate; 0] = [];
     assert!(verify::verify_directory(data, &none, datetime!(2024-12-05 08:00 UTC)).is_err());
 }
