@@ -93,7 +93,7 @@ fn main() {
     assert_eq!(snapshot.shared("KG").unwrap().members.len(), members);
     assert_eq!(snapshot.servers().count(), servers);
     println!(
-        "memory             {:>7.1} MB for the snapshot, {:.1} MB at the highest",
+        "memory             {:>7.1} MB more with the snapshot, {:.1} MB at the highest, rendering included",
         (memory("VmRSS") - before) / 1024.0,
         memory("VmHWM") / 1024.0
     );

@@ -11,13 +11,16 @@ mod world;
 
 use std::time::Duration;
 
-use jibek_certs::{parse::Certificate, time::Clock, trust::Trust};
+use jibek_certs::{parse::Certificate, signer::KeyKind, time::Clock, trust::Trust};
 use jibek_conf::{
     Anchor, ConfDir, FetchOptions, Fetcher, Snapshot, atomic_write,
     fetch::{Federations, HttpsUse},
 };
 use jibek_protocol::id::ClientId;
-use jibek_registry::Config;
+use jibek_registry::{
+    Config,
+    keys::{self, Kind},
+};
 use world::{Running, START, World, base};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -119,8 +122,12 @@ async fn a_silent_partner_costs_its_own_instance_only() {
     let theirs = other.start().await;
     trust(&own, &external_anchor(&theirs).await);
     let ours = own.start().await;
+    let keys_dir = other.folder.path().join("state/keys");
+    keys::add(&keys_dir, Kind::External, KeyKind::EcP256).unwrap();
+    theirs.handle.publish_now().await.unwrap();
     let mut fetcher = server(&own, &ours.anchor, Federations::All);
     fetcher.refresh(START).await.unwrap();
+    let theirs_at = theirs.url.clone();
     theirs.finish().await;
 
     let mut last = None;
@@ -156,9 +163,37 @@ async fn a_silent_partner_costs_its_own_instance_only() {
         }
         last = Some(now);
     }
+    // It comes back with a key that it had announced before it fell silent: what it said last is believed of its keys.
+    let key = (Kind::External, 2);
+    let keys_dir = other.folder.path().join("state/keys");
+    let when = (last.unwrap(), MINUTE);
+    keys::activate(&keys_dir, key, KeyKind::EcP256, when, true).unwrap();
+    keys::remove(&keys_dir, (Kind::External, 1), KeyKind::EcP256, when, true).unwrap();
+    let address = theirs_at.strip_prefix("http://").unwrap();
+    let text = std::fs::read_to_string(other.config()).unwrap();
+    other.write(&text.replace("127.0.0.1:0", address));
+    other.clock.set(last.unwrap());
+    let theirs = other.start().await;
+    let later = last.unwrap() + MINUTE * 11;
+    own.clock.set(later);
+    other.clock.set(later);
+    ours.handle.publish_now().await.unwrap();
+    theirs.handle.publish_now().await.unwrap();
+    let snapshot = fetcher.refresh(later).await.unwrap();
+    assert_eq!(
+        instances(&snapshot),
+        ["KG", "EE"],
+        "{:?}",
+        snapshot.warnings()
+    );
+    theirs.finish().await;
+    let last = later + MINUTE * 11;
+    own.clock.set(last);
+    ours.handle.publish_now().await.unwrap();
+
     // A restart in which the partner is silent, too: what is on disk stays on disk, out of force.
     let mut restarted = server(&own, &ours.anchor, Federations::All);
-    let snapshot = restarted.refresh(last.unwrap()).await.unwrap();
+    let snapshot = restarted.refresh(last).await.unwrap();
     assert_eq!(instances(&snapshot), ["KG"]);
     assert!(
         own.folder

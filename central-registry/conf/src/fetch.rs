@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::{
     anchor::Anchor,
     files::{ConfDir, FilesError, StoredInstance, StoredPart, chain, directory_name},
+    part::parse_shared,
     snapshot::{InstanceParts, Snapshot, left_out},
 };
 
@@ -239,9 +240,14 @@ impl Fetcher {
             let errand = self.errand(instance, Role::Foreign, now);
             let known = self.snapshot.clone();
             let (instance, mut sources) = (instance.clone(), partner.sources.clone());
+            // One that expired is out of the snapshot; the keys that it named last are its keys all the same.
+            let last = partner.shared().filter(|_| partner.expired(now).is_some());
+            let last = last.map(|part| (part.bytes.clone(), part.version));
             let limit = self.options.federation_timeout;
             asked.spawn(async move {
+                let last = last.and_then(|(bytes, version)| parse_shared(&bytes, version).ok());
                 let shared = known.as_ref().and_then(|known| known.shared(&instance));
+                let shared = shared.or(last.as_ref());
                 let outcome = match timeout(limit, sources.fetch(errand, shared)).await {
                     Ok(Ok(generation)) => Some(generation),
                     Ok(Err(_)) => None,
