@@ -112,7 +112,10 @@ fn fits_pss(
         return None;
     }
     let hash = digest(algorithm, message);
-    let expected = digest(algorithm, &[[0; 8].as_slice(), hash.as_bytes(), salt].concat());
+    let expected = digest(
+        algorithm,
+        &[[0; 8].as_slice(), hash.as_bytes(), salt].concat(),
+    );
     (expected.as_bytes() == found).then_some(())
 }
 

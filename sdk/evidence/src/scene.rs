@@ -144,15 +144,25 @@ impl Scene {
 
     /// A document whose properties or SignedInfo were changed, with the right digest of the properties and a new value.
     pub(crate) fn sign_again(&self, document: &str) -> Bytes {
-        let element = |document: &str, name: &str| {
+        self.sign_again_in(document, &Canonicalization::Inclusive)
+    }
+
+    /// The same with `SignedInfo` in another canonical form.
+    pub(crate) fn sign_again_in(&self, document: &str, form: &Canonicalization) -> Bytes {
+        let element = |document: &str, name: &str, form: &Canonicalization| {
             let tree = xml::parse(document.as_bytes()).unwrap();
             let node = tree
                 .descendants()
                 .find(|node| node.tag_name().name() == name)
                 .unwrap();
-            canonicalize(node, &Canonicalization::Inclusive)
+            canonicalize(node, form)
         };
-        let properties = sha512(&element(document, "SignedProperties")).to_base64();
+        let properties = sha512(&element(
+            document,
+            "SignedProperties",
+            &Canonicalization::Inclusive,
+        ))
+        .to_base64();
         let document = match document.split_once("URI=\"#signed-properties\">") {
             Some((head, tail)) => format!(
                 "{head}URI=\"#signed-properties\">{}",
@@ -160,7 +170,10 @@ impl Scene {
             ),
             None => document.to_owned(),
         };
-        let value = self.key.sign(&element(&document, "SignedInfo")).unwrap();
+        let value = self
+            .key
+            .sign(&element(&document, "SignedInfo", form))
+            .unwrap();
         use base64::{Engine, engine::general_purpose::STANDARD};
         with_text(
             &document,

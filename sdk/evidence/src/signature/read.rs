@@ -270,11 +270,12 @@ fn read_canonicalization(method: Node<'_, '_>, form: Form) -> Option<Canonicaliz
 /// The form that gives the same bytes as the algorithm with this URI: X-Road's parser drops comments before they could be kept, and
 /// version 1.1 differs only where attributes of the `xml` namespace are inherited.
 fn equivalent(uri: &str, method: Node<'_, '_>) -> Option<Canonicalization> {
-    let without_comments = uri
-        .strip_suffix("#WithComments")
-        .or_else(|| uri.strip_suffix("WithComments"))
-        .unwrap_or(uri);
-    if let Some(canonicalization) = Canonicalization::from_uri(without_comments) {
+    // `…#` + `WithComments` for the exclusive form, `…` + `#WithComments` for the inclusive ones
+    let bare = uri.strip_suffix("WithComments").unwrap_or(uri);
+    let without_comments = bare.strip_suffix('#').unwrap_or(bare);
+    if let Some(canonicalization) =
+        Canonicalization::from_uri(bare).or_else(|| Canonicalization::from_uri(without_comments))
+    {
         return Some(canonicalization);
     }
     let inherits = method

@@ -169,16 +169,30 @@ fn other_makers_shapes_are_valid() {
         )
     };
     let with_comments = document.replace(inclusive, &format!("{inclusive}#WithComments"));
+    let exclusive = |uri: &str| document.replace(inclusive, uri);
+    let exclusive_form = Canonicalization::Exclusive {
+        inclusive_prefixes: Vec::new(),
+    };
     let version_1_1 = document.replace(inclusive, "http://www.w3.org/2006/12/xml-c14n11");
     let spelled = document.replacen("<ds:DigestMethod", "\n  <ds:DigestMethod", 1);
-    for (what, document) in [
-        ("2014", old),
-        ("bare", bare),
-        ("with comments", with_comments),
-        ("version 1.1", version_1_1),
-        ("line feeds", spelled),
+    for (what, document, form) in [
+        ("2014", old, &Canonicalization::Inclusive),
+        ("bare", bare, &Canonicalization::Inclusive),
+        ("with comments", with_comments, &Canonicalization::Inclusive),
+        ("version 1.1", version_1_1, &Canonicalization::Inclusive),
+        ("line feeds", spelled, &Canonicalization::Inclusive),
+        (
+            "exclusive",
+            exclusive("http://www.w3.org/2001/10/xml-exc-c14n#"),
+            &exclusive_form,
+        ),
+        (
+            "exclusive with comments",
+            exclusive("http://www.w3.org/2001/10/xml-exc-c14n#WithComments"),
+            &exclusive_form,
+        ),
     ] {
-        let signed = court.scene.sign_again(&document);
+        let signed = court.scene.sign_again_in(&document, form);
         let verdict =
             court.judge(&court.contain_signature(signed, court.scene.now, DigestAlgorithm::Sha512));
         assert_eq!(
