@@ -243,15 +243,18 @@ for line in sys.stdin:
 print(lines)
 ";
 
+/// Debian's own, for which its package python3-jsonschema is; another one that comes first in the path may lack it.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// Validates lines by the published schema; `None` where there is no validator.
 fn validated(test: &str, out: &str) -> Option<Result<usize, String>> {
-    if !has_program(test, "python3", &["-c", "import jsonschema"]) {
+    if !has_program(test, PYTHON, &["-c", "import jsonschema"]) {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
     put(&dir.path().join("schema.json"), SCHEMA);
     put(&dir.path().join("lines"), out);
-    let output = Command::new("python3")
+    let output = Command::new(PYTHON)
         .args(["-c", VALIDATOR])
         .arg(dir.path().join("schema.json"))
         .stdin(std::fs::File::open(dir.path().join("lines")).unwrap())
