@@ -1,6 +1,9 @@
 //! REST blocks as X-Road's verifier reads them, which asks for less than our wire does: what it can name the sender of, it judges.
 
-use jibek_protocol::id::{ClientId, ServiceId};
+use jibek_protocol::{
+    header::is_dropped,
+    id::{ClientId, ServiceId},
+};
 
 use super::{MessageFacts, MessageKind};
 use crate::{container::Direction, lenient};
@@ -15,10 +18,7 @@ pub(super) fn read(text: &str) -> Option<MessageFacts> {
     let headers: Vec<(&str, &str)> = lines
         .map(|line| line.split_once(':'))
         .collect::<Option<_>>()?;
-    if headers
-        .iter()
-        .any(|(name, _)| HOP_BY_HOP.contains(&name.to_lowercase().as_str()))
-    {
+    if headers.iter().any(|(name, _)| is_dropped(name)) {
         return None;
     }
     // of several headers of one name the last counts
@@ -78,21 +78,4 @@ fn service(target: &str) -> Option<ServiceId> {
 
 const VERBS: [&str; 8] = [
     "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
-];
-
-/// Headers of one connection, which no block has.
-const HOP_BY_HOP: [&str; 13] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "server",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
 ];
