@@ -1,7 +1,7 @@
 //! From a checked [`Config`] to what clients fetch: rendered, read back, written to disk, signed, and only then served.
 //!
 //! All versions are published or none. An unchanged content keeps its files and only gets a new expiry date and signature.
-//! A superseded generation stays fetchable for ten minutes, and what was published is kept in the history ([`crate::history`]).
+//! A superseded generation stays fetchable for ten minutes, and what was published is kept in the history (`history.rs`).
 
 use std::{
     fs,
