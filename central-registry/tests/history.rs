@@ -90,7 +90,7 @@ async fn an_auditor_has_the_configuration_of_any_past_minute() {
         lines,
         [
             "KG: member MEMBER:KG/GOV/2000 added",
-            "KG: subsystem MEMBER:KG/GOV/2000/ownership added"
+            "KG: subsystem SUBSYSTEM:KG/GOV/2000/ownership added"
         ]
     );
 

@@ -149,8 +149,7 @@ async fn changes_are_told_in_words_between_times_of_the_history() {
         )
     };
     let (code, text) = diff("2026-11-23T05:59:59Z", "2026-11-23T06:00:00Z");
-    let expected =
-        "KG: member MEMBER:KG/GOV/2000 added\nKG: subsystem MEMBER:KG/GOV/2000/ownership added\n";
+    let expected = "KG: member MEMBER:KG/GOV/2000 added\nKG: subsystem SUBSYSTEM:KG/GOV/2000/ownership added\n";
     assert_eq!((code, text.as_str()), (1, expected));
     assert_eq!(
         diff("2026-11-23T05:00:00Z", "2026-11-23T05:59:59Z"),

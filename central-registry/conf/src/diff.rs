@@ -7,6 +7,7 @@ use jibek_certs::{
     digest::{DigestAlgorithm, digest},
     parse::Certificate,
 };
+use jibek_protocol::id::SubsystemId;
 
 use crate::{
     model::{
@@ -251,11 +252,9 @@ fn shared(shared: &SharedParameters) -> Things {
         for subsystem in &member.subsystems {
             let mut thing = Thing::default();
             thing.one("name", subsystem.name.clone().unwrap_or_default());
-            add(
-                "subsystem",
-                format!("{}/{}", member.id, subsystem.code),
-                thing,
-            );
+            let id = SubsystemId::new(member.id.clone(), &subsystem.code);
+            let id = id.map_or_else(|_| subsystem.code.clone(), |id| id.to_string());
+            add("subsystem", id, thing);
         }
     }
     for one in &shared.servers {

@@ -108,7 +108,7 @@ fn each_change_is_one_line() {
             },
             vec![
                 "KG: member MEMBER:KG/GOV/1: name changed from \"Tunduk\" to \"Түндүк\"".to_owned(),
-                "KG: subsystem MEMBER:KG/GOV/1/b added".to_owned(),
+                "KG: subsystem SUBSYSTEM:KG/GOV/1/b added".to_owned(),
             ],
         ),
         (
