@@ -282,13 +282,15 @@ impl App {
                 })
             })
         };
-        let peer_acceptor = PeerAcceptor::new(Arc::clone(&keys), registered, &config.peers);
+        let peer_acceptor = PeerAcceptor::new(Arc::clone(&keys), registered, &config.peers)
+            .counting(metrics.clone());
         let connector = PeerConnector::new(
             Arc::clone(&keys),
             Some(store.clone()),
             Arc::clone(&clock),
             &config.peers,
-        );
+        )
+        .counting(metrics.clone());
         let certificates = Certificates::new(metrics.clone());
         let peers = Peers::new(
             connector,
@@ -308,6 +310,7 @@ impl App {
             Arc::clone(&ocsp),
             Arc::clone(&conf),
             Arc::clone(&clock),
+            metrics.clone(),
         );
         let evidence = Evidence::new(EvidenceSettings {
             log: log.clone(),

@@ -109,6 +109,8 @@ impl Certificates {
         now: Timestamp,
     ) -> Result<VerifiedSignature, OpenError> {
         open_with(parts, signer, conf, &|presented| {
+            // The value is right: it is looked at before the certificate is judged.
+            self.metrics.verification(false);
             let question = Question {
                 leaf: presented.certificate,
                 extra: presented.extra,

@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use self::counts::Counts;
 use crate::tls::Stack;
 use prometheus_client::{
     collector::Collector,
@@ -29,6 +30,9 @@ use prometheus_client::{
 
 pub use self::sampled::{Sample, Sampled};
 
+#[cfg(feature = "count-allocations")]
+mod allocations;
+mod counts;
 mod sampled;
 
 /// All families of one server; cheap to clone.
@@ -124,8 +128,9 @@ impl Metrics {
             Some(Unit::Bytes),
             || resident_memory_bytes().map(Sample::from),
         )));
-        Self {
+        let metrics = Self {
             inner: Arc::new(Inner {
+                counts: Counts::register(&mut registry),
                 registry: Mutex::new(registry),
                 codes: Mutex::new(HashSet::new()),
                 exchanges,
@@ -141,7 +146,10 @@ impl Metrics {
                 refreshes,
                 reloads,
             }),
-        }
+        };
+        #[cfg(feature = "count-allocations")]
+        metrics.register_allocations();
+        metrics
     }
 
     /// Writes everything as OpenMetrics text (media type [`CONTENT_TYPE`]).
@@ -400,6 +408,7 @@ impl Drop for InFlightGauge {
 }
 
 struct Inner {
+    counts: Counts,
     registry: Mutex<Registry>,
     codes: Mutex<HashSet<String>>,
     exchanges: Family<ExchangeLabels, Counter>,
@@ -464,6 +473,8 @@ macro_rules! written {
         }
     )+};
 }
+
+use written;
 
 written! {
     SideLabel { Consumer: "consumer", Provider: "provider" }

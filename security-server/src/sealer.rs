@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     conf_watch::ConfWatch,
     keys::{KeyRing, SignKey},
+    metrics::Metrics,
     ocsp::OcspKeeper,
 };
 
@@ -63,6 +64,7 @@ pub(crate) struct Sealer {
     ocsp: Arc<OcspKeeper>,
     conf: Arc<ConfWatch>,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
     queues: Mutex<HashMap<[u8; 32], mpsc::Sender<Job>>>,
 }
 
@@ -86,12 +88,14 @@ impl Sealer {
         ocsp: Arc<OcspKeeper>,
         conf: Arc<ConfWatch>,
         clock: Arc<dyn Clock>,
+        metrics: Metrics,
     ) -> Arc<Self> {
         Arc::new(Self {
             keys,
             ocsp,
             conf,
             clock,
+            metrics,
             queues: Mutex::default(),
         })
     }
@@ -213,10 +217,12 @@ async fn run(sealer: std::sync::Weak<Sealer>, mut receiver: mpsc::Receiver<Job>)
         };
         let parts: Vec<_> = jobs.iter().map(|job| job.parts.clone()).collect();
         let now = sealer.clock.now();
+        let metrics = sealer.metrics.clone();
         drop(sealer);
         let signed = tokio::task::spawn_blocking(move || seal::seal(&identity, &parts, now)).await;
         match signed {
             Ok(Ok(sealed)) => {
+                metrics.signature(sealed.len());
                 for (job, sealed) in jobs.drain(..).zip(sealed) {
                     let _ = job.done.send(Ok(sealed));
                 }

@@ -50,12 +50,30 @@ pub fn register(
         },
     ));
     add(Sampled::counter(
-        "log_written",
-        "Bytes written to the log",
+        "log",
+        "Bytes written to the log's segments and indexes",
         Some(Unit::Bytes),
         {
             let log = log.clone();
             move || Some(Sample::from(log.stats().bytes))
+        },
+    ));
+    add(Sampled::counter(
+        "log_body",
+        "Bytes of bodies that the log took, in segments and in files of their own",
+        Some(Unit::Bytes),
+        {
+            let log = log.clone();
+            move || Some(Sample::from(log.stats().body_bytes))
+        },
+    ));
+    add(Sampled::counter(
+        "log_batches",
+        "Batches that the log wrote, each of one or more messages",
+        None,
+        {
+            let log = log.clone();
+            move || Some(Sample::from(log.stats().batches))
         },
     ));
     add(Sampled::gauge(
@@ -152,6 +170,10 @@ mod tests {
             assert!(page.lines().any(|one| one == line), "{line}\n{page}");
         };
         has("jibek_unstamped_records 0.0");
+        for count in ["commits", "syncs", "bytes", "body_bytes", "batches"] {
+            let family = format!("jibek_log_{count}_total ");
+            assert!(metrics.render().contains(&family), "{family}");
+        }
         has("jibek_log_commits_total 0");
         has("jibek_stamping_gate_open 1.0");
         has("jibek_configuration_left_seconds 600.0");

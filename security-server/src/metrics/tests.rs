@@ -100,3 +100,46 @@ fn sampled_values_are_read_at_the_scrape() {
     assert!(!text.contains("jibek_absent"));
     assert!(text.contains("jibek_process_resident_memory_bytes "));
 }
+
+#[test]
+fn what_a_message_costs_is_counted() {
+    let metrics = Metrics::new();
+    metrics.signature(1);
+    metrics.signature(5);
+    metrics.verification(false);
+    metrics.verification(true);
+    metrics.verification(true);
+    metrics.handshake(WayLabel::Inbound, false);
+    metrics.handshake(WayLabel::Outbound, true);
+    let text = metrics.render();
+    for line in [
+        "jibek_signatures_total 2",
+        "jibek_sealed_messages_total 6",
+        r#"jibek_hash_tree_messages_bucket{le="1.0"} 1"#,
+        r#"jibek_hash_tree_messages_bucket{le="8.0"} 2"#,
+        r#"jibek_hash_tree_messages_bucket{le="1024.0"} 2"#,
+        r#"jibek_verifications_total{result="computed"} 1"#,
+        r#"jibek_verifications_total{result="remembered"} 2"#,
+        r#"jibek_handshakes_total{way="inbound",resumed="false"} 1"#,
+        r#"jibek_handshakes_total{way="outbound",resumed="true"} 1"#,
+    ] {
+        assert!(has_line(&text, line), "{line}\nnot in\n{text}");
+    }
+}
+
+#[cfg(feature = "count-allocations")]
+#[test]
+fn allocations_are_counted() {
+    let metrics = Metrics::new();
+    let count = |page: &str, family: &str| -> u64 {
+        let line = page.lines().find_map(|line| line.strip_prefix(family));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let before = metrics.render();
+    let grown: Vec<Vec<u8>> = (0..100).map(|_| Vec::with_capacity(1000)).collect();
+    let after = metrics.render();
+    let more = |family| count(&after, family) - count(&before, family);
+    assert!(more("jibek_allocations_total") >= 100);
+    assert!(more("jibek_allocated_bytes_total") >= 100_000);
+    drop(grown);
+}

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::PeerSettings,
     keys::{AuthKey, KeyRing},
+    metrics::{Metrics, WayLabel},
 };
 
 /// Accepts TLS connections of other servers. Presents the authentication certificate that counts at the moment.
@@ -26,6 +27,7 @@ pub struct PeerAcceptor {
     legacy: bool,
     deadline: Duration,
     built: ArcSwapOption<Built>,
+    metrics: Option<Metrics>,
 }
 
 /// Why a connection was not accepted.
@@ -80,6 +82,16 @@ impl PeerAcceptor {
             legacy: settings.legacy_tls,
             deadline: settings.handshake_timeout,
             built: ArcSwapOption::empty(),
+            metrics: None,
+        }
+    }
+
+    /// Counts handshakes in `metrics`.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..self
         }
     }
 
@@ -115,6 +127,9 @@ impl PeerAcceptor {
             .first()
             .is_some_and(|leaf| (self.registered)(leaf.der()));
         if registered {
+            if let Some(metrics) = &self.metrics {
+                metrics.handshake(WayLabel::Inbound, tls.resumed);
+            }
             Ok((stream, tls))
         } else {
             Err(AcceptError::Unregistered)

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config::PeerSettings,
     keys::{AuthKey, KeyRing},
+    metrics::{Metrics, WayLabel},
     store::Store,
 };
 
@@ -36,6 +37,7 @@ pub struct PeerConnector {
     handshake_timeout: Duration,
     pub(super) memory: Memory,
     built: ArcSwapOption<Built>,
+    metrics: Option<Metrics>,
 }
 
 /// Why TLS with a peer failed.
@@ -119,6 +121,16 @@ impl PeerConnector {
             handshake_timeout: settings.handshake_timeout,
             memory: Memory::new(store),
             built: ArcSwapOption::empty(),
+            metrics: None,
+        }
+    }
+
+    /// Counts handshakes in `metrics`.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..self
         }
     }
 
@@ -128,6 +140,19 @@ impl PeerConnector {
     /// # Errors
     /// [`TlsError`].
     pub async fn secure(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        address: SocketAddr,
+    ) -> Result<(PeerStream, PeerTls), TlsError> {
+        let secured = self.handshake(stream, host, address).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.handshake(WayLabel::Outbound, secured.1.resumed);
+        }
+        Ok(secured)
+    }
+
+    async fn handshake(
         &self,
         stream: TcpStream,
         host: &str,
