@@ -32,6 +32,7 @@ pub(crate) enum Job {
         reply: Reply<()>,
     },
     Probe(Reply<()>),
+    Seal(Reply<()>),
     Stamp {
         batch: Box<StampBatch>,
         reply: Reply<StampId>,
@@ -158,6 +159,7 @@ impl Committer {
                 let result = self.tail.ready(&self.store, self.next_id).map(|_| ());
                 let _ = reply.send(result);
             }
+            Job::Seal(reply) => drop(reply.send(self.seal())),
             Job::Stamp { batch, reply } => self.stamp(*batch, reply),
         }
     }
@@ -402,6 +404,20 @@ impl Committer {
             let mut group = Group::new(writer.key, writer.end);
             group.frame(FrameKind::Batch, &writer.batches.to_le_bytes(), &[]);
             self.batch.group = Some(group);
+        }
+        Ok(())
+    }
+
+    /// Ends the active segment if there is a record in it.
+    fn seal(&mut self) -> Result<(), LogError> {
+        self.flush();
+        let records = {
+            let state = self.store.state();
+            let active = state.segments.values().next_back();
+            active.map_or(0, |it| it.source.count())
+        };
+        if self.tail.is_open() && records > 0 {
+            self.roll()?;
         }
         Ok(())
     }

@@ -163,11 +163,15 @@ pub enum SyncSite {
     SegmentHeader,
     /// A full segment, before the next one is made.
     SegmentSeal,
+    /// Where the log begins, before that gets its name.
+    StartData,
+    /// The log's directory after that, before segments are removed.
+    StartDir,
 }
 
 impl SyncSite {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Batch,
         Self::BodyData,
         Self::BodyDir,
@@ -179,6 +183,8 @@ impl SyncSite {
         Self::SegmentDir,
         Self::SegmentHeader,
         Self::SegmentSeal,
+        Self::StartData,
+        Self::StartDir,
     ];
 }
 

@@ -1,6 +1,6 @@
 //! Checks a log without changing it, also one that is in use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,10 @@ use crate::layout::Layout;
 use crate::num::{narrow, short, wide};
 use crate::reader::numbers;
 use crate::recover::{Damage, read_header};
+use crate::retire::Leftovers;
 use crate::runs::Runs;
 use crate::segment::{End, FrameKind, SegmentHeader, SegmentKey};
+use crate::start::{Found, LogStart};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct FsckReport {
     pub bodies: u64,
     /// Stamps read.
     pub stamps: u64,
+    /// Records that left the log on purpose, since it began.
+    pub removed: u64,
     /// Records without a stamp.
     pub unstamped: u64,
     /// What is not as it should be and costs no record: the next start of the server mends it.
@@ -57,13 +61,18 @@ impl fmt::Display for FsckReport {
             records,
             bodies,
             stamps,
+            removed,
             unstamped,
             ..
         } = self;
         write!(
             f,
-            "{segments} segments, {records} records ({unstamped} unstamped), {bodies} bodies, {stamps} stamps: "
+            "{segments} segments, {records} records ({unstamped} unstamped), {bodies} bodies, {stamps} stamps"
         )?;
+        if *removed > 0 {
+            write!(f, ", {removed} records removed before")?;
+        }
+        write!(f, ": ")?;
         match self.damage.len() {
             0 => write!(f, "clean"),
             count => write!(f, "{count} damaged"),
@@ -78,13 +87,17 @@ impl fmt::Display for FsckReport {
 pub fn fsck(dir: &Path, fs: &dyn Fs) -> Result<FsckReport, LogError> {
     let layout = Layout::new(dir);
     let numbers = numbers(&layout, fs)?;
+    // After the list: a server writes it before it removes anything.
+    let found = LogStart::read(&layout, fs)?;
     let mut check = Check {
         fs,
         layout: &layout,
         report: FsckReport::default(),
         known: Known::default(),
+        start: LogStart::default(),
     };
-    let mut before: Option<u64> = None;
+    let numbers = check.start(found, numbers)?;
+    let mut before = check.start.segment.checked_sub(1);
     for number in &numbers {
         let expected = before
             .replace(*number)
@@ -92,13 +105,21 @@ pub fn fsck(dir: &Path, fs: &dyn Fs) -> Result<FsckReport, LogError> {
         if expected != *number {
             check.damage(&layout.segment(expected), 0, "a segment is missing");
         }
-        check.segment(*number, numbers.last() == Some(number))?;
+        match check.segment(*number, numbers.last() == Some(number)) {
+            // its server has removed it since
+            Err(_) if check.start_now()?.segment > *number => check.start = check.start_now()?,
+            read => read?,
+        }
     }
     check.bodies(before.unwrap_or_default())?;
     let Check {
         mut report, known, ..
     } = check;
-    report.unstamped = known.records.count().saturating_sub(known.stamped.count());
+    let stamped = known
+        .stamped
+        .iter()
+        .filter(|it| known.records.contains(*it));
+    report.unstamped = known.records.count().saturating_sub(wide(stamped.count()));
     Ok(report)
 }
 
@@ -107,6 +128,7 @@ struct Check<'a> {
     layout: &'a Layout,
     report: FsckReport,
     known: Known,
+    start: LogStart,
 }
 
 /// What has been seen in the segments so far.
@@ -128,6 +150,40 @@ impl Check<'_> {
 
     fn note(&mut self, path: &Path, offset: u64, what: &'static str) {
         self.report.notes.push(Damage::new(path, offset, what));
+    }
+
+    /// Where the log begins, and its segments from there on.
+    fn start(
+        &mut self,
+        found: Found,
+        mut numbers: BTreeSet<u64>,
+    ) -> Result<BTreeSet<u64>, LogError> {
+        match found {
+            Found::Start(start) => self.start = start,
+            Found::Damaged => {
+                let path = self.layout.start();
+                self.damage(&path, 0, "where the log begins is not what was written");
+            }
+        }
+        self.report.removed = self.start.removed;
+        for number in Leftovers::list(self.layout, self.fs, self.start)?.segments() {
+            let path = self.layout.segment(number);
+            self.note(&path, 0, "a removed segment whose file is still there");
+        }
+        let numbers = numbers.split_off(&self.start.segment);
+        if numbers.is_empty() && self.start.segment > 1 {
+            let path = self.layout.segment(self.start.segment);
+            self.damage(&path, 0, "a segment is missing");
+        }
+        Ok(numbers)
+    }
+
+    /// Where the log begins by now.
+    fn start_now(&self) -> Result<LogStart, LogError> {
+        match LogStart::read(self.layout, self.fs)? {
+            Found::Start(start) => Ok(start),
+            Found::Damaged => Ok(self.start),
+        }
     }
 
     fn segment(&mut self, number: u64, last: bool) -> Result<(), LogError> {
@@ -282,7 +338,9 @@ impl Check<'_> {
     fn stamps(&mut self, collected: &Collected, path: &Path) {
         let sets = &collected.index.sets;
         for id in sets.stamped.iter() {
-            if !self.known.records.contains(id) {
+            if id < self.start.first_id {
+                // it was removed, and its stamp stands in a segment that was not
+            } else if !self.known.records.contains(id) {
                 self.damage(path, 0, "a stamp covers a record that is not there");
             } else if self.known.stamped.contains(id) {
                 self.damage(path, 0, "two stamps cover one record");
@@ -383,8 +441,9 @@ impl Check<'_> {
         if !suspects.is_empty() {
             self.later_drops(last)?;
         }
+        let start = self.start_now()?.first_id;
         for (id, path, offset) in suspects {
-            if self.known.dropped.contains(id) {
+            if self.known.dropped.contains(id) || id < start {
                 self.report.bodies = self.report.bodies.saturating_sub(1);
             } else {
                 self.damage(&path, offset, "a body is missing or not what was written");

@@ -18,6 +18,8 @@ pub(crate) enum Named {
     IndexDraft,
     /// The segment with this number.
     Segment(u64),
+    /// A file about the log's beginning that never got its name.
+    StartDraft,
 }
 
 impl Layout {
@@ -48,12 +50,23 @@ impl Layout {
         self.dir.join(format!("{number:016}.{INDEX_DRAFT}"))
     }
 
+    pub(crate) fn start(&self) -> PathBuf {
+        self.dir.join(START)
+    }
+
+    pub(crate) fn start_draft(&self) -> PathBuf {
+        self.dir.join(START_DRAFT)
+    }
+
     pub(crate) fn body(&self, number: u64) -> PathBuf {
         self.bodies.join(format!("{number:016}.{BODY}"))
     }
 
     /// What a name in the log's directory stands for; `None` for what is not ours.
     pub(crate) fn parse(name: &str) -> Option<Named> {
+        if name == START_DRAFT {
+            return Some(Named::StartDraft);
+        }
         let (number, ending) = numbered(name)?;
         match ending {
             INDEX => Some(Named::Index(number)),
@@ -81,3 +94,5 @@ const BODY: &str = "body";
 const INDEX: &str = "index";
 const INDEX_DRAFT: &str = "index.new";
 const SEGMENT: &str = "segment";
+const START: &str = "log.start";
+const START_DRAFT: &str = "log.start.new";

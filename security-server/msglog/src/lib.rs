@@ -34,7 +34,9 @@
 //!    torn end but damage: nothing is cut off then, all that reads is served, new records go to a new segment, and
 //!    [`RecoveryReport::damage`] tells of it.
 //! 8. **Look.** [`LogReader`] opens a log to read it only: beside its server, or a copy that cannot be written.
-//! 9. **Doubt.** [`fsck()`], as a program `msglog-fsck`, reads everything and compares it, beside a running server too.
+//! 9. **Leave.** [`MessageLog::retire`] removes whole segments, the oldest first, of which every record is stamped. It
+//!    writes down where the log begins before the first file goes, so segments that are missing without that are damage.
+//! 10. **Doubt.** [`fsck()`], as a program `msglog-fsck`, reads everything and compares it, beside a running server too.
 //!
 //! # Files
 //!
@@ -42,6 +44,7 @@
 //! |---|---|
 //! | `0000000000000001.segment` | records, stamps, drops; format in the source, `segment.rs` and `commit.rs` |
 //! | `0000000000000001.index` | index of that segment once it is sealed; made again if missing |
+//! | `log.start` | from which segment on the log is kept; there is none before the first removal |
 //! | `bodies/0000000000000001.body` | a large body, byte for byte |
 //!
 //! # What never happens
@@ -73,9 +76,11 @@ mod read;
 mod reader;
 mod record;
 mod recover;
+mod retire;
 mod runs;
 mod segment;
 mod share;
+mod start;
 mod store;
 mod tail;
 
@@ -91,3 +96,4 @@ pub use record::{
     StampId, Unstamped,
 };
 pub use recover::{Damage, RecoveryReport};
+pub use retire::{Retired, SealedSegment};

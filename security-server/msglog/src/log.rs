@@ -242,6 +242,10 @@ impl MessageLog {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.queue.is_closed()
+    }
+
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.0.store
     }

@@ -196,17 +196,19 @@ pub(crate) fn find(store: &Store, query: &Query) -> Result<Vec<RecordId>, LogErr
         if place.ends_before(after) {
             continue;
         }
-        let candidates = place.with_index(
-            store,
-            |index| index.candidates(&filter),
-            |index, file| index.candidates(file, &filter),
-        )?;
+        let candidates = match entries(store, number, &filter) {
+            Err(_) if number < store.start_now().segment => continue,
+            candidates => candidates?,
+        };
         let mut file = None;
         for entry in candidates.iter().filter(|entry| entry.id > after) {
             if query.names() {
                 let (file, path) = match &mut file {
                     Some(open) => open,
-                    none => none.insert(place.file(store)?),
+                    none => match place.file(store) {
+                        Err(_) if number < store.start_now().segment => break,
+                        opened => none.insert(opened?),
+                    },
                 };
                 let (commit, _) = read_commit(file.as_ref(), path, place.key, entry)?;
                 if !query.fits(&commit) {
@@ -243,6 +245,22 @@ pub(crate) fn entry(store: &Store, id: RecordId) -> Result<Option<Entry>, LogErr
 
 /// A whole record but its bodies.
 pub(crate) fn record(store: &Store, id: RecordId) -> Result<Option<Record>, LogError> {
+    unless_removed(store, id, whole_record(store, id))
+}
+
+/// A record whose segment was removed while it was read is not there; nothing is wrong with it.
+fn unless_removed<T>(
+    store: &Store,
+    id: RecordId,
+    read: Result<Option<T>, LogError>,
+) -> Result<Option<T>, LogError> {
+    match read {
+        Err(_) if id.get() < store.start_now().first_id => Ok(None),
+        read => read,
+    }
+}
+
+fn whole_record(store: &Store, id: RecordId) -> Result<Option<Record>, LogError> {
     let Some(open) = Opened::find(store, id)? else {
         return Ok(None);
     };
@@ -282,6 +300,10 @@ pub(crate) fn body(
     id: RecordId,
     index: u32,
 ) -> Result<Option<BodySource>, LogError> {
+    unless_removed(store, id, kept_body(store, id, index))
+}
+
+fn kept_body(store: &Store, id: RecordId, index: u32) -> Result<Option<BodySource>, LogError> {
     let Some(open) = Opened::find(store, id)? else {
         return Ok(None);
     };

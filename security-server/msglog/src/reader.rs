@@ -16,6 +16,7 @@ use crate::layout::{Layout, Named};
 use crate::record::{Record, RecordId};
 use crate::recover::{Damage, is_empty, read_header};
 use crate::segment::{End, SegmentHeader};
+use crate::start::{Found, LogStart};
 use crate::store::{Segment, Source, State, Store};
 use crate::{LogConfig, read};
 
@@ -39,6 +40,8 @@ pub struct ReaderReport {
     pub segments: u64,
     /// Records in them.
     pub records: u64,
+    /// Records that left the log on purpose, since it began.
+    pub removed: u64,
     /// Records of them that have no stamp yet.
     pub unstamped: u64,
     /// Whether the last segment ends in what nobody was told of: it is being written, or was when it was copied.
@@ -63,7 +66,14 @@ impl LogReader {
     /// error: it is in the report.
     pub fn open(dir: &Path, fs: Arc<dyn Fs>) -> Result<(Self, ReaderReport), LogError> {
         let layout = Layout::new(dir);
-        let numbers = numbers(&layout, fs.as_ref())?;
+        let mut numbers = numbers(&layout, fs.as_ref())?;
+        // After the list: a server writes it before it removes anything.
+        let found = LogStart::read(&layout, fs.as_ref())?;
+        let start = match found {
+            Found::Start(start) => start,
+            Found::Damaged => LogStart::default(),
+        };
+        let numbers = numbers.split_off(&start.segment);
         let mut opening = Opening {
             fs: fs.as_ref(),
             layout: &layout,
@@ -72,12 +82,25 @@ impl LogReader {
             bad_bodies: Vec::new(),
             report: ReaderReport::default(),
         };
-        let mut expected = None;
+        opening.state.start = start;
+        opening.report.removed = start.removed;
+        if found == Found::Damaged {
+            let what = "where the log begins is not what was written";
+            opening.damage(&layout.start(), 0, what);
+        }
+        if numbers.is_empty() && start.segment > 1 {
+            opening.damage(&layout.segment(start.segment), 0, "a segment is missing");
+        }
+        let mut expected = Some(start.segment);
         for number in &numbers {
             if let Some(expected) = expected.filter(|it| it != number) {
                 opening.damage(&layout.segment(expected), 0, "a segment is missing");
             }
-            opening.segment(*number, numbers.last() == Some(number))?;
+            match opening.segment(*number, numbers.last() == Some(number)) {
+                // its server has removed it since
+                Err(_) if opening.is_gone(*number)? => {}
+                read => read?,
+            }
             expected = number.checked_add(1);
         }
         let (state, report) = opening.finish();
@@ -170,6 +193,8 @@ impl Iterator for Ids<'_> {
             let number = self.segments.pop_front()?;
             match read::entries(&self.reader.store, number, &Filter::default()) {
                 Ok(entries) => self.entries = entries.into_iter(),
+                // its server has removed it since
+                Err(_) if number < self.reader.store.start_now().segment => {}
                 Err(error) => {
                     self.segments.clear();
                     return Some(Err(error));
@@ -190,6 +215,12 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// Whether a segment was removed on purpose since the log was opened.
+    fn is_gone(&self, number: u64) -> Result<bool, LogError> {
+        let now = LogStart::read(self.layout, self.fs)?;
+        Ok(matches!(now, Found::Start(start) if number < start.segment))
+    }
+
     fn damage(&mut self, path: &Path, offset: u64, what: &'static str) {
         self.report.damage.push(Damage::new(path, offset, what));
     }
@@ -317,12 +348,12 @@ impl Opening<'_> {
         report.segments = crate::num::wide(state.segments.len());
         report.records = sets.records.count();
         state.unstamped = sets.records;
-        // a stamp may cover records of segments that were taken away from the front
-        let first = state.segments.values().next().map(|it| it.first_id);
+        // a stamp may cover records of segments that were removed on purpose
+        let first = state.start.first_id;
         let gone = sets
             .stamped
             .iter()
-            .filter(|id| first.is_some_and(|first| *id >= first) && !state.unstamped.contains(*id));
+            .filter(|id| *id >= first && !state.unstamped.contains(*id));
         for _ in gone.take(MOST_GONE) {
             let what = "a stamp covers a record that is not there";
             report.damage.push(Damage::new(&dir, 0, what));

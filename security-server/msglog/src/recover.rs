@@ -17,8 +17,10 @@ use crate::index::file::SealedIndex;
 use crate::layout::{Layout, Named};
 use crate::num::narrow;
 use crate::record::RecordId;
+use crate::retire::Leftovers;
 use crate::runs::Runs;
 use crate::segment::{BadHeader, End, HEADER_BYTES, SegmentHeader, VERSION};
+use crate::start::{Found, LogStart};
 use crate::store::{Chore, Segment, Source, State, Store};
 use crate::tail::{Tail, Writer};
 use crate::{LogConfig, read};
@@ -29,6 +31,8 @@ use crate::{LogConfig, read};
 pub struct RecoveryReport {
     /// Records in the log.
     pub records: u64,
+    /// Records that left the log on purpose, since it began.
+    pub removed: u64,
     /// Segments, the active one included.
     pub segments: u64,
     /// Bytes of frames after the last commit, which were cut off.
@@ -79,7 +83,9 @@ pub(crate) fn recover(config: LogConfig, fs: Arc<dyn Fs>) -> Result<Recovered, L
     let layout = Layout::new(&config.dir);
     let lock = prepare(&layout, fs.as_ref())?;
     let mut recovery = Recovery::new(&config, fs.as_ref(), &layout);
+    recovery.start()?;
     let numbers = recovery.list()?;
+    recovery.check_first(numbers.first().copied());
     let mut before = None;
     for number in &numbers {
         recovery.check_gap(before.replace(*number), *number);
@@ -191,6 +197,39 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    /// Where the log begins. Files in front of that are what a removal had no time for.
+    fn start(&mut self) -> Result<(), LogError> {
+        match LogStart::read(self.layout, self.fs)? {
+            Found::Start(start) => self.state.start = start,
+            Found::Damaged => self.report.damage.push(Damage::new(
+                &self.layout.start(),
+                0,
+                "where the log begins is not what was written",
+            )),
+        }
+        let start = self.state.start;
+        self.tail = Tail::Wanted(start.segment);
+        self.last_id = start.first_id.saturating_sub(1);
+        self.report.removed = start.removed;
+        let left = Leftovers::list(self.layout, self.fs, start)?;
+        if let Err(error) = left.remove(self.layout, self.fs) {
+            tracing::warn!(%error, "files of removed segments stay until the next start");
+        }
+        Ok(())
+    }
+
+    /// Nothing may be missing at the front but what was removed on purpose.
+    fn check_first(&mut self, first: Option<u64>) {
+        let start = self.state.start.segment;
+        if first.map_or(start > 1, |first| first > start) {
+            self.report.damage.push(Damage::new(
+                &self.layout.segment(start),
+                0,
+                "a segment is missing",
+            ));
+        }
+    }
+
     /// Numbers of the segments in ascending order.
     fn list(&self) -> Result<Vec<u64>, LogError> {
         let dir = self.layout.dir();
@@ -199,7 +238,7 @@ impl<'a> Recovery<'a> {
         for name in names {
             match Layout::parse(&name) {
                 Some(Named::Segment(number)) => drop(numbers.insert(number)),
-                Some(Named::IndexDraft) => {
+                Some(Named::IndexDraft | Named::StartDraft) => {
                     let path = dir.join(&name);
                     self.fs
                         .remove(&path)
@@ -211,7 +250,7 @@ impl<'a> Recovery<'a> {
         Ok(numbers.into_iter().collect())
     }
 
-    /// Old segments may have been taken away with all they hold, but none from the middle.
+    /// None may be missing from the middle.
     fn check_gap(&mut self, before: Option<u64>, number: u64) {
         let expected = before.map(|it| it.saturating_add(1)).unwrap_or(number);
         if expected != number {
@@ -468,9 +507,10 @@ impl<'a> Recovery<'a> {
         let last = present
             .iter()
             .chain(bodies.iter())
+            .chain(dropped_bodies.iter())
             .max()
             .unwrap_or_default();
-        Ok(last.saturating_add(1))
+        Ok(last.saturating_add(1).max(self.state.start.next_body))
     }
 
     fn check_bad_bodies(&mut self) {

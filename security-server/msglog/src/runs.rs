@@ -60,6 +60,22 @@ impl Runs {
         }
     }
 
+    /// Takes out all numbers below this one.
+    pub(crate) fn remove_below(&mut self, value: u64) {
+        while let Some((&first, &last)) = self.runs.first_key_value()
+            && first < value
+        {
+            let gone = last.min(value.saturating_sub(1));
+            self.runs.remove(&first);
+            self.count = self
+                .count
+                .saturating_sub(gone.saturating_sub(first).saturating_add(1));
+            if last > gone {
+                self.runs.insert(value, last);
+            }
+        }
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
@@ -104,6 +120,15 @@ mod tests {
                 let ends: Vec<_> = runs.runs().collect();
                 prop_assert!(ends.windows(2).all(|it| it[0].1 + 1 < it[1].0), "runs are merged");
             }
+        }
+
+        #[test]
+        fn loses_what_is_below(values in prop::collection::btree_set(0_u64..40, 0..30), below in 0_u64..45) {
+            let mut runs = Runs::default();
+            values.iter().for_each(|it| runs.insert(*it));
+            runs.remove_below(below);
+            prop_assert!(runs.iter().eq(values.range(below..).copied()));
+            prop_assert_eq!(runs.count(), u64::try_from(values.range(below..).count()).unwrap());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::LogError;
 use crate::fs::{Access, Fs, FsFile, SyncSite};
@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::num::wide;
 use crate::runs::Runs;
 use crate::segment::SegmentKey;
+use crate::start::{self, LogStart};
 use crate::{LogConfig, Stats};
 
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Store {
     next_body: AtomicU64,
     chores: Mutex<Option<SyncSender<Chore>>>,
     lock: Mutex<Option<Box<dyn Debug + Send + Sync>>>,
+    retiring: Mutex<()>,
     pub(crate) counters: Counters,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct State {
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) unstamped: Runs,
     pub(crate) dropped: Runs,
+    /// Where the log begins.
+    pub(crate) start: LogStart,
 }
 
 #[derive(Debug)]
@@ -116,6 +120,7 @@ impl Store {
             next_body: AtomicU64::new(next_body),
             chores: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
+            retiring: Mutex::new(()),
             counters: Counters::default(),
         }
     }
@@ -130,6 +135,28 @@ impl Store {
 
     pub(crate) fn next_body(&self) -> u64 {
         self.next_body.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number that the next body file gets.
+    pub(crate) fn peek_next_body(&self) -> u64 {
+        self.next_body.load(Ordering::Relaxed)
+    }
+
+    /// Held while segments are removed.
+    pub(crate) fn retiring(&self) -> MutexGuard<'_, ()> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the log begins now: a server may have removed segments since a reader opened it.
+    pub(crate) fn start_now(&self) -> LogStart {
+        let mut start = self.state().start;
+        if let Ok(start::Found::Start(now)) = LogStart::read(&self.layout, self.fs.as_ref())
+            && now.segment > start.segment
+        {
+            start = now;
+            self.state_mut().start = now;
+        }
+        start
     }
 
     /// Hands a chore to its thread; does it here if there is none or it is behind.
@@ -254,6 +281,14 @@ impl Source {
         match self {
             Self::File(index) => index.count(),
             Self::Memory { index, .. } => wide(index.entries.len()),
+        }
+    }
+
+    /// Number of its last record, if it has any.
+    pub(crate) fn last_id(&self) -> Option<u64> {
+        match self {
+            Self::File(index) => (index.count() > 0).then_some(index.last_id),
+            Self::Memory { index, .. } => index.entries.last().map(|it| it.id),
         }
     }
 }

@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -49,12 +49,15 @@ struct Expected {
     /// Commits without an answer: may be there or not, but once seen they stay.
     open: Vec<Sample>,
     next: u64,
+    /// Records that were removed with their segments.
+    removed: BTreeSet<RecordId>,
 }
 
 struct Known {
     sample: Sample,
     stamped: Truth,
     dropped: Truth,
+    removed: Truth,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,7 @@ fn history(seed: u64, ignored: Option<SyncSite>) -> Result<(), String> {
     let fs = SimFs::new();
     ignored.into_iter().for_each(|site| fs.ignore(site));
     let mut random = Random::new(seed);
+    let mut removals = Random::new(!seed);
     let mut expected = Expected::default();
     let runtime = runtime();
     for round in 0..ROUNDS {
@@ -88,6 +92,9 @@ fn history(seed: u64, ignored: Option<SyncSite>) -> Result<(), String> {
                         .check(&log, report.records)
                         .map_err(|what| format!("round {round}: {what}"))?;
                     runtime.block_on(events(&log, &fs, &mut random, &mut expected))?;
+                    if removals.below(3) == 0 && !fs.is_dead() {
+                        runtime.block_on(retire(&log, &fs, &mut removals, &mut expected))?;
+                    }
                     if random.below(3) == 0 {
                         runtime.block_on(log.close());
                     }
@@ -226,6 +233,49 @@ async fn drop_bodies(
     Ok(())
 }
 
+/// Stamps everything, and removes some of the full segments.
+async fn retire(
+    log: &MessageLog,
+    fs: &SimFs,
+    random: &mut Random,
+    expected: &mut Expected,
+) -> Result<(), String> {
+    let unstamped: Vec<RecordId> = expected
+        .records
+        .iter()
+        .filter(|(_, it)| it.stamped == Truth::No)
+        .map(|(id, _)| *id)
+        .collect();
+    if !unstamped.is_empty() {
+        let truth = answered(log.stamp(stamp_over(&unstamped)).await.map(drop), fs)?;
+        for id in unstamped {
+            if let (Some(known), Some(truth)) = (expected.records.get_mut(&id), truth) {
+                known.stamped = truth;
+            }
+        }
+    }
+    if fs.is_dead() {
+        return Ok(());
+    }
+    if random.below(2) == 0 {
+        fs.die_after(random.below(12));
+    }
+    let sealed = log.sealed_segments();
+    let chosen = usize::try_from(random.below(4)).unwrap();
+    let Some(segment) = sealed.get(chosen) else {
+        return Ok(());
+    };
+    let truth = answered(log.retire(segment.number).map(drop), fs)?;
+    for (_, known) in expected.records.range_mut(..=segment.last) {
+        // It is removed when it is written down; what is left of the files goes sooner or later.
+        known.removed = match truth {
+            Some(truth) if !fs.is_dead() => truth,
+            _ => Truth::Perhaps,
+        };
+    }
+    Ok(())
+}
+
 /// A message that never got its signature.
 async fn abandon(
     log: &MessageLog,
@@ -282,6 +332,7 @@ impl Expected {
                     sample,
                     stamped: Truth::No,
                     dropped: Truth::No,
+                    removed: Truth::No,
                 };
                 if self.records.insert(id, known).is_some() {
                     return Err(format!("two records have the number {id}"));
@@ -312,8 +363,25 @@ impl Expected {
                         sample,
                         stamped: Truth::No,
                         dropped: Truth::No,
+                        removed: Truth::No,
                     },
                 );
+            }
+        }
+        let before = log.starts_at();
+        for (id, known) in &mut self.records {
+            settle(&mut known.removed, *id < before)
+                .map_err(|()| format!("record {id} of a log that begins with {before}"))?;
+        }
+        self.removed
+            .extend(self.records.range(..before).map(|it| *it.0));
+        self.records.retain(|_, known| known.removed == Truth::No);
+        for id in &self.removed {
+            let read = log
+                .read(*id)
+                .map_err(|error| format!("removed {id}: {error}"))?;
+            if *id >= before || read.is_some() {
+                return Err(format!("removed record {id} is there again: {read:?}"));
             }
         }
         for (id, known) in &mut self.records {

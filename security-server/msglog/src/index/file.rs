@@ -189,6 +189,11 @@ impl SealedIndex {
         self.count
     }
 
+    /// Times of the earliest and the latest record, in milliseconds since 1970, UTC; zeros without records.
+    pub(crate) fn times(&self) -> (i64, i64) {
+        (self.min_time_ms, self.max_time_ms)
+    }
+
     /// Whether entries, tables and filter are what was written; reads the whole file.
     pub(crate) fn data_is_whole(&self, file: &dyn FsFile) -> io::Result<bool> {
         let (mut at, end, mut crc) = (self.entries_at, self.end(), 0);
