@@ -242,7 +242,11 @@ impl App {
         let folder = Arc::new(folder);
 
         // Message log and time-stamps.
-        let (log, recovery) = MessageLog::open(LogConfig::new(&config.log_dir), disk)
+        let log_config = LogConfig {
+            memory_bytes: config.limits.body_memory,
+            ..LogConfig::new(&config.log_dir)
+        };
+        let (log, recovery) = MessageLog::open(log_config, disk)
             .map_err(|error| part("the message log")(chain(&error)))?;
         tracing::info!(?recovery, "message log open");
         let settings = StampSettings {

@@ -23,6 +23,7 @@ use jibek_protocol::{
     path::{AccessPath, PathPattern},
 };
 
+use crate::config::Keeping;
 pub use document::ClientsError;
 pub use folder::{ClientFolder, ClientsStatus, PollOutcome};
 
@@ -43,6 +44,7 @@ pub struct Client {
     certificates: Vec<Certificate>,
     services: Vec<Arc<Service>>,
     groups: Vec<LocalGroup>,
+    keeping: Keeping,
 }
 
 /// How a client's information system must connect (`message-path.md` 6.2).
@@ -98,6 +100,7 @@ pub struct Service {
     verify_tls: bool,
     disabled: Option<String>,
     rights: Vec<Right>,
+    keeping: Keeping,
 }
 
 /// What a service speaks.
@@ -165,6 +168,11 @@ impl Client {
     /// Returns the certificates of its information systems: consumers present them, providers are pinned to them.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
+    }
+
+    /// Returns what its document says of bodies: of its calls, and of its services that say nothing themselves.
+    pub fn keeping(&self) -> Keeping {
+        self.keeping
     }
 
     /// Returns its services in the order of the document.
@@ -272,6 +280,11 @@ impl Service {
     /// Tells whether the provider's certificate must be one of the client's (`message-path.md` 6.6).
     pub fn verify_tls(&self) -> bool {
         self.verify_tls
+    }
+
+    /// Returns what its document says of bodies of its requests and answers, for this service or else for its client.
+    pub fn keeping(&self) -> Keeping {
+        self.keeping
     }
 
     /// Returns the notice for callers while the service is disabled.

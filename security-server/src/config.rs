@@ -14,7 +14,12 @@ use jibek_protocol::{
 use serde::Deserialize;
 use toml::Spanned;
 
+pub use keeping::Keeping;
+pub(crate) use keeping::RawKeep;
+
 use crate::keys::PinSource;
+
+mod keeping;
 
 /// Everything an operator decides. Paths are absolute or relative to the working directory; those in the file are relative to it.
 #[derive(Debug, Clone)]
@@ -38,6 +43,9 @@ pub struct Config {
     pub token: TokenSettings,
     /// Caps and deadlines.
     pub limits: Limits,
+    /// `[message_log]`: what is kept of REST bodies once they have been delivered, where neither service nor client says
+    /// otherwise. Default: all of them. Signature, length and digest of every body are always kept.
+    pub keeping: Keeping,
     /// When and how messages are time-stamped.
     pub timestamping: Timestamping,
     /// When and how the global configuration is fetched.
@@ -122,6 +130,9 @@ pub struct Limits {
     pub provider_connect: Duration,
     /// Messages under way at once on each side. Default 1024.
     pub messages: usize,
+    /// Bytes of bodies under way in memory, all together. Default 64 MiB; where that is used up, bodies go through files of
+    /// the message log, however small they are.
+    pub body_memory: usize,
 }
 
 /// `[timestamping]`.
@@ -235,6 +246,8 @@ struct RawConfig {
     #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
+    message_log: RawMessageLog,
+    #[serde(default)]
     timestamping: RawTimestamping,
     #[serde(default)]
     configuration: RawConfiguration,
@@ -287,6 +300,14 @@ struct RawLimits {
     shutdown_seconds: Option<Spanned<u64>>,
     provider_connect_seconds: Option<Spanned<u64>>,
     messages: Option<Spanned<u64>>,
+    body_memory_bytes: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMessageLog {
+    request_bodies: Option<RawKeep>,
+    answer_bodies: Option<RawKeep>,
 }
 
 #[derive(Default, Deserialize)]
@@ -381,7 +402,12 @@ impl RawConfig {
                 shutdown: seconds(&limits.shutdown_seconds, 30)?,
                 provider_connect: seconds(&limits.provider_connect_seconds, 10)?,
                 messages: count(&limits.messages, 1024, 1, 1_000_000)?,
+                body_memory: count(&limits.body_memory_bytes, 64 * MIB, 0, 1024 * 1024 * MIB)?,
             },
+            keeping: Keeping::new(
+                self.message_log.request_bodies,
+                self.message_log.answer_bodies,
+            ),
             timestamping: Timestamping {
                 acceptable_failure_period: (period > 0).then(|| Duration::from_secs(period)),
                 records: count(&stamping.records, 1000, 1, 1_000_000)?,
@@ -461,6 +487,8 @@ const MOST_SECONDS: u64 = 7 * 24 * 3600;
 
 #[cfg(test)]
 mod tests {
+    use jibek_msglog::{Direction, Keep};
+
     use super::*;
 
     #[test]
@@ -479,10 +507,26 @@ mod tests {
         );
         assert_eq!(config.listen.consumer_https, None);
         assert!(config.peers.legacy_tls);
+        assert_eq!(config.keeping.of(Direction::Request), Keep::All);
         assert_eq!(
             config.timestamping.acceptable_failure_period,
             Some(Duration::from_secs(14_400))
         );
+    }
+
+    #[test]
+    fn what_is_kept_of_bodies_is_read() {
+        let text = "server = \"KG/GOV/1/s\"\n[message_log]\nrequest_bodies = \"digest\"\nanswer_bodies = 1000\n";
+        let config = Config::parse(text, Path::new("jibek-server.toml")).unwrap();
+        assert_eq!(config.keeping.of(Direction::Request), Keep::Digest);
+        assert_eq!(config.keeping.of(Direction::Response), Keep::UpTo(1000));
+        let service = Keeping {
+            answers: Some(Keep::All),
+            ..Keeping::default()
+        };
+        let both = service.or(config.keeping);
+        assert_eq!(both.of(Direction::Request), Keep::Digest);
+        assert_eq!(both.of(Direction::Response), Keep::All);
     }
 
     #[test]
@@ -530,6 +574,16 @@ mod tests {
                 "server = \"KG/GOV/1/s\"\n[limits]\nbody_stall_seconds = 0\n",
                 Some(3),
                 "between 1",
+            ),
+            (
+                "server = \"KG/GOV/1/s\"\n[message_log]\nanswer_bodies = \"none\"\n",
+                Some(3),
+                "expected \"all\", \"digest\" or a number of bytes",
+            ),
+            (
+                "server = \"KG/GOV/1/s\"\n[message_log]\nrequest_bodies = -1\n",
+                Some(3),
+                "expected \"all\", \"digest\" or a number of bytes",
             ),
             (
                 "server = \"KG/GOV/1/s\"\n[listen]\n\npeer = \"here\"\n",

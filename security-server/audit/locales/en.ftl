@@ -174,6 +174,7 @@ finding-ocsp_from_future = The response about the certificate's status bears a l
 finding-properties_uncovered = The signature does not cover its own data, such as the stated time of signing. They prove nothing.
 finding-signing_time_after_stamp = The signer states a later time of signing than the time-stamp certifies.
 finding-weak_algorithm = A digest algorithm so old (SHA-1), or a key so short, was used that it can be forged with today's means.
+finding-body_not_kept = The log does not keep this body: only its digest, which is the signed one. Whoever shows a body with this digest shows what was signed.
 finding-body_removed = The body of the message is not in the file. Of a log that keeps no bodies, the content cannot be proved.
 finding-content_unverified = The signature's document holds something that is neither signed nor part of the proof. It proves nothing.
 finding-loose_encoding = The signature or the certificate is not written as it should be, though it can be read. X-Road reads it, too.

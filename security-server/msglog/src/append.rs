@@ -12,6 +12,8 @@ use crate::codec::MAX_TEXT;
 use crate::committer::{CommitJob, Job};
 use crate::error::LogError;
 use crate::fs::{FsFile, SyncSite};
+use crate::keep::Keep;
+use crate::memory::{Memory, Room};
 use crate::num::wide;
 use crate::record::{RecordHead, RecordId, RecordParts};
 use crate::store::{Chore, Store, add};
@@ -25,6 +27,8 @@ use crate::{LogConfig, MessageLog};
 pub struct Draft {
     log: MessageLog,
     bodies: Vec<OpenBody>,
+    keep: Keep,
+    relayed: bool,
 }
 
 #[derive(Debug)]
@@ -33,8 +37,16 @@ struct OpenBody {
     length: u64,
     crc: u32,
     sha512: Option<[u8; 64]>,
-    chunks: Vec<Bytes>,
-    file: Option<FileWriter>,
+    held: Held,
+}
+
+/// Where the bytes of a body wait for the commit.
+#[derive(Debug)]
+enum Held {
+    File(FileWriter),
+    Memory(Room, Vec<Bytes>),
+    /// Nobody will ask for them.
+    Nowhere,
 }
 
 /// A record that is durable.
@@ -51,7 +63,10 @@ impl Committed {
         self.id
     }
 
-    /// Body number `index`, to be sent on: small ones from memory, large ones from the log.
+    /// Body number `index`, to be sent on: small ones from memory, large ones from the log. `None` if there is none, or it
+    /// was [relayed](Draft::relayed), is not kept and did not fit the memory.
+    ///
+    /// Where a large body is not kept, this value and what it gave hold its file: it goes with the last of them.
     #[must_use]
     pub fn body(&self, index: u32) -> Option<BodySource> {
         self.bodies
@@ -66,11 +81,27 @@ impl Draft {
         Self {
             log,
             bodies: Vec::new(),
+            keep: Keep::All,
+            relayed: false,
         }
     }
 
+    /// What of this record's bodies is to stay in the log; without this call all of it. Counts for chunks from now on.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Bodies have been sent on already when the record is committed. What is not to be kept is then not written at all.
+    #[must_use]
+    pub fn relayed(mut self) -> Self {
+        self.relayed = true;
+        self
+    }
+
     /// Adds a chunk to body number `index` (from 1), without copying it. Waits only when a large body comes faster
-    /// than the disk takes it; then at most 2 MiB of it are in memory.
+    /// than the disk takes it; then at most 512 KiB of it are in memory.
     ///
     /// Not cancel safe: a draft whose append was dropped half way must be dropped too.
     ///
@@ -78,21 +109,34 @@ impl Draft {
     /// [`LogError::Full`] or [`LogError::Io`] for a large body, perhaps of an earlier chunk; [`LogError::BodyFinished`]
     /// after [`Draft::finish_body`].
     pub async fn append_body(&mut self, index: u32, chunk: Bytes) -> Result<(), LogError> {
-        let inline_limit = self.log.config().inline_body_bytes;
+        let inline_limit = wide(self.log.config().inline_body_bytes);
         let store = Arc::clone(self.log.store());
+        let (keep, relayed) = (self.keep, self.relayed);
         let body = self.body(index)?;
         body.length = body.length.saturating_add(wide(chunk.len()));
-        body.crc = crc32c::crc32c_append(body.crc, &chunk);
         add(&store.counters.body_bytes, wide(chunk.len()));
-        if let Some(file) = &mut body.file {
-            return file.push(chunk).await;
+        let kept = keep.keeps(body.length);
+        if kept {
+            body.crc = crc32c::crc32c_append(body.crc, &chunk);
         }
-        body.chunks.push(chunk);
-        if body.length > wide(inline_limit) {
-            let file = body.file.insert(FileWriter::create(store).await?);
-            for chunk in std::mem::take(&mut body.chunks) {
-                file.push(chunk).await?;
+        match &mut body.held {
+            Held::File(_) if relayed && !kept => body.held = Held::Nowhere,
+            Held::File(file) => file.push(chunk).await?,
+            Held::Memory(room, chunks) => {
+                let fits = body.length <= inline_limit && room.take(chunk.len());
+                chunks.push(chunk);
+                if !fits && relayed && !kept {
+                    body.held = Held::Nowhere;
+                } else if !fits {
+                    let chunks = std::mem::take(chunks);
+                    let mut file = FileWriter::create(store).await?;
+                    for chunk in chunks {
+                        file.push(chunk).await?;
+                    }
+                    body.held = Held::File(file);
+                }
             }
+            Held::Nowhere => {}
         }
         Ok(())
     }
@@ -132,18 +176,21 @@ impl Draft {
             let sha512 = body
                 .sha512
                 .ok_or(LogError::BodyUnfinished { index: body.index })?;
-            let file = match body.file {
-                Some(writer) => Some(writer.finish(body.length).await?),
-                None => None,
+            let kept = self.keep.keeps(body.length);
+            let (index, length, crc) = (body.index, body.length, body.crc);
+            let held = match body.held {
+                Held::File(writer) if kept => Finished::File(writer.finish(length).await?),
+                Held::File(writer) => Finished::File(writer.flush().await?),
+                Held::Memory(room, chunks) => Finished::Memory(room, chunks),
+                Held::Nowhere => Finished::Nowhere,
             };
-            let (index, length, crc, chunks) = (body.index, body.length, body.crc, body.chunks);
             bodies.push(FinishedBody {
                 index,
                 length,
                 sha512,
                 crc,
-                chunks,
-                file,
+                kept,
+                held,
             });
         }
         let (reply, answer) = oneshot::channel();
@@ -158,23 +205,23 @@ impl Draft {
         let (id, bodies) = answer.await.map_err(|_| LogError::Closed)??;
         let bodies = bodies
             .into_iter()
-            .map(|body| (body.index, body.into_source()))
+            .filter_map(|body| Some((body.index, body.into_source()?)))
             .collect();
         Ok(Committed { id, bodies })
     }
 
     fn body(&mut self, index: u32) -> Result<&mut OpenBody, LogError> {
+        let store = self.log.store();
         let position = match self.bodies.iter().position(|body| body.index == index) {
             Some(position) => position,
             None => {
-                let (chunks, file) = (Vec::new(), None);
+                let held = Held::Memory(store.memory.room(), Vec::new());
                 self.bodies.push(OpenBody {
                     index,
                     length: 0,
                     crc: 0,
                     sha512: None,
-                    chunks,
-                    file,
+                    held,
                 });
                 self.bodies.len().saturating_sub(1)
             }
@@ -221,52 +268,94 @@ pub(crate) struct FinishedBody {
     pub(crate) length: u64,
     pub(crate) sha512: [u8; 64],
     pub(crate) crc: u32,
-    chunks: Vec<Bytes>,
-    file: Option<BodyFile>,
+    /// Whether its bytes are to stay.
+    kept: bool,
+    held: Finished,
+}
+
+/// Where the bytes of a whole body are.
+#[derive(Debug)]
+enum Finished {
+    File(BodyFile),
+    Memory(Room, Vec<Bytes>),
+    Nowhere,
+}
+
+/// What the log keeps of a body.
+#[derive(Debug)]
+pub(crate) enum Stays<'a> {
+    /// Nothing but its digest.
+    Digest,
+    /// The file with this number.
+    File(u64),
+    /// These chunks, in the segment.
+    Inline(&'a [Bytes]),
 }
 
 impl FinishedBody {
-    /// Chunks of a body that goes into the segment.
-    pub(crate) fn chunks(&self) -> &[Bytes] {
-        &self.chunks
+    /// What the log keeps of it.
+    pub(crate) fn stays(&self) -> Stays<'_> {
+        match &self.held {
+            Finished::File(file) if self.kept => Stays::File(file.number),
+            Finished::Memory(_, chunks) if self.kept => Stays::Inline(chunks),
+            _ => Stays::Digest,
+        }
     }
 
-    /// Number of the file of a body that has one.
+    /// Number of the file that stays.
     pub(crate) fn file_number(&self) -> Option<u64> {
-        self.file.as_ref().map(|file| file.number)
+        match self.stays() {
+            Stays::File(number) => Some(number),
+            Stays::Digest | Stays::Inline(_) => None,
+        }
     }
 
     /// Bytes it will take in the segment.
     pub(crate) fn inline_bytes(&self) -> u64 {
-        if self.file.is_some() {
-            256
-        } else {
-            self.length.saturating_add(256)
+        match self.stays() {
+            Stays::Inline(_) => self.length.saturating_add(256),
+            Stays::Digest | Stays::File(_) => 256,
         }
     }
 
-    /// From now on the file outlives this value.
+    /// From now on a file that stays outlives this value.
     pub(crate) fn keep(&mut self) {
-        if let Some(file) = &mut self.file {
+        if let (Finished::File(file), true) = (&mut self.held, self.kept) {
             file.keep = true;
         }
     }
 
-    fn into_source(self) -> BodySource {
-        match self.file {
-            Some(file) => BodySource::file(Arc::clone(&file.file), self.length),
-            None => BodySource::memory(self.chunks),
+    fn into_source(self) -> Option<BodySource> {
+        match self.held {
+            Finished::File(file) if self.kept => {
+                Some(BodySource::file(file.bytes(), self.length, file.memory()))
+            }
+            Finished::File(file) => Some(BodySource::passing(file, self.length)),
+            Finished::Memory(room, chunks) => Some(BodySource::memory(chunks).with_room(room)),
+            Finished::Nowhere => None,
         }
     }
 }
 
-/// A body's own file, removed when this is dropped unless it was committed.
+/// A body's own file, removed when this is dropped unless it was committed as one that stays.
 #[derive(Debug)]
-struct BodyFile {
+pub(crate) struct BodyFile {
     store: Arc<Store>,
     number: u64,
     file: Arc<dyn FsFile>,
     keep: bool,
+}
+
+impl BodyFile {
+    /// Its contents.
+    pub(crate) fn bytes(&self) -> Arc<dyn FsFile> {
+        Arc::clone(&self.file)
+    }
+
+    /// What bounds reading ahead.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.store.memory
+    }
 }
 
 impl Drop for BodyFile {
@@ -283,6 +372,7 @@ impl Drop for BodyFile {
 #[derive(Debug)]
 struct FileWriter {
     body: BodyFile,
+    room: Room,
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
     position: u64,
@@ -308,8 +398,10 @@ impl FileWriter {
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         let body = body.map_err(LogError::at("create", &path))?;
+        let room = body.store.memory.room();
         Ok(Self {
             body,
+            room,
             gathered: Vec::new(),
             gathered_bytes: 0,
             position: 0,
@@ -319,9 +411,10 @@ impl FileWriter {
     }
 
     async fn push(&mut self, chunk: Bytes) -> Result<(), LogError> {
+        let fits = self.room.take(chunk.len());
         self.gathered_bytes = self.gathered_bytes.saturating_add(chunk.len());
         self.gathered.push(chunk);
-        if self.gathered_bytes >= WRITE_BYTES {
+        if self.gathered_bytes >= WRITE_BYTES || !fits {
             self.write().await?;
         }
         Ok(())
@@ -335,6 +428,7 @@ impl FileWriter {
             std::mem::take(&mut self.gathered_bytes),
         );
         let (file, position) = (Arc::clone(&self.body.file), self.position);
+        let room = std::mem::replace(&mut self.room, self.body.store.memory.room());
         let end = position.saturating_add(wide(count));
         let reserve = (end > self.reserved)
             .then(|| end.saturating_add(end.clamp(RESERVE_LEAST, RESERVE_MOST)));
@@ -351,6 +445,7 @@ impl FileWriter {
                 chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
             file.write_at(position, &mut slices)?;
             file.start_writing(position, wide(count));
+            drop(room);
             Ok(())
         }));
         Ok(())
@@ -365,6 +460,13 @@ impl FileWriter {
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         self.under_way = None;
         result.map_err(|error| self.failed("write", error))
+    }
+
+    /// Writes what is left of a body that does not stay, for who reads it now.
+    async fn flush(mut self) -> Result<BodyFile, LogError> {
+        self.write().await?;
+        self.wait().await?;
+        Ok(self.body)
     }
 
     /// Writes what is left, gives back what was reserved too much and makes it durable.
@@ -394,7 +496,7 @@ impl FileWriter {
 }
 
 /// What is gathered before it is written.
-const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: usize = 256 << 10;
 /// Space is reserved ahead by as much as there is already, within these bounds.
 const RESERVE_LEAST: u64 = 256 << 10;
 const RESERVE_MOST: u64 = 64 << 20;

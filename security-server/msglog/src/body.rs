@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
+use crate::append::BodyFile;
 use crate::fs::{self, FsFile};
+use crate::memory::{Memory, Room};
 use crate::num::{narrow, wide};
 
 /// The bytes of a body, to be read any number of times. Stays readable while it is held, also if the body is dropped
@@ -20,7 +22,16 @@ use crate::num::{narrow, wide};
 pub struct BodySource {
     length: u64,
     bytes: Held,
+    memory: Option<Memory>,
+    /// What lasts as long as somebody may read.
+    _guard: Option<Arc<dyn Guard>>,
 }
+
+/// Something to be dropped with the last reader.
+trait Guard: fmt::Debug + Send + Sync {}
+
+impl Guard for BodyFile {}
+impl Guard for Room {}
 
 #[derive(Clone, Debug)]
 enum Held {
@@ -36,14 +47,32 @@ impl BodySource {
         Self {
             length,
             bytes: Held::Memory(chunks.into()),
+            memory: None,
+            _guard: None,
         }
     }
 
-    pub(crate) fn file(file: Arc<dyn FsFile>, length: u64) -> Self {
+    /// Gives back the room of its chunks when nobody holds them here any more.
+    pub(crate) fn with_room(mut self, room: Room) -> Self {
+        self._guard = Some(Arc::new(room));
+        self
+    }
+
+    /// Reads ahead as far as `memory` has room.
+    pub(crate) fn file(file: Arc<dyn FsFile>, length: u64, memory: &Memory) -> Self {
         Self {
             length,
             bytes: Held::File(file),
+            memory: Some(memory.clone()),
+            _guard: None,
         }
+    }
+
+    /// A body that does not stay: its file goes with the last reader.
+    pub(crate) fn passing(file: BodyFile, length: u64) -> Self {
+        let mut source = Self::file(file.bytes(), length, file.memory());
+        source._guard = Some(Arc::new(file));
+        source
     }
 
     /// Length in bytes.
@@ -126,9 +155,14 @@ impl Stream for BodyStream {
         if this.position >= this.source.length {
             return Poll::Ready(None);
         }
-        let reading = this
-            .reading
-            .get_or_insert_with(|| read_chunk(file, this.position, this.source.length));
+        let reading = this.reading.get_or_insert_with(|| {
+            read_chunk(
+                file,
+                this.position,
+                this.source.length,
+                this.source.memory.as_ref(),
+            )
+        });
         let read = ready!(Pin::new(reading).poll(context))
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         this.reading = None;
@@ -136,7 +170,12 @@ impl Stream for BodyStream {
             Ok(bytes) => {
                 this.position = this.position.saturating_add(wide(bytes.len()));
                 if this.position < this.source.length {
-                    this.reading = Some(read_chunk(file, this.position, this.source.length));
+                    this.reading = Some(read_chunk(
+                        file,
+                        this.position,
+                        this.source.length,
+                        this.source.memory.as_ref(),
+                    ));
                 }
             }
             Err(_) => this.position = this.source.length,
@@ -185,11 +224,43 @@ fn copy_from(chunks: &[Bytes], position: u64, buffer: &mut [u8]) -> usize {
     0
 }
 
-fn read_chunk(file: &Arc<dyn FsFile>, position: u64, length: u64) -> JoinHandle<io::Result<Bytes>> {
+/// Reads the next chunk: a long one if there is room for it, which goes back when the chunk has been sent on.
+fn read_chunk(
+    file: &Arc<dyn FsFile>,
+    position: u64,
+    length: u64,
+    memory: Option<&Memory>,
+) -> JoinHandle<io::Result<Bytes>> {
     let file = Arc::clone(file);
-    let count = narrow(length.saturating_sub(position).min(CHUNK_BYTES));
-    tokio::task::spawn_blocking(move || fs::read_bytes_at(file.as_ref(), position, count))
+    let left = length.saturating_sub(position);
+    let count = narrow(left.min(CHUNK_BYTES));
+    let room = memory
+        .map(Memory::room)
+        .and_then(|mut room| room.take(count).then_some(room));
+    let count = if room.is_some() {
+        count
+    } else {
+        narrow(left.min(SHORT_CHUNK_BYTES))
+    };
+    tokio::task::spawn_blocking(move || {
+        let bytes = fs::read_bytes_at(file.as_ref(), position, count)?;
+        Ok(Bytes::from_owner(Chunk { bytes, _room: room }))
+    })
+}
+
+/// A chunk, and the room that it takes.
+struct Chunk {
+    bytes: Bytes,
+    _room: Option<Room>,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// What is read from a body's file at once.
 const CHUNK_BYTES: u64 = 256 << 10;
+/// What is read at once where memory is short.
+const SHORT_CHUNK_BYTES: u64 = 16 << 10;

@@ -112,7 +112,7 @@ pub(crate) fn collect(
                         Place::Frame { offset } if bad.contains(&offset) => {
                             bad_bodies.push((commit.id, offset))
                         }
-                        Place::Frame { .. } => {}
+                        Place::Frame { .. } | Place::Nowhere => {}
                     }
                 }
                 visit(&commit, offset, own);

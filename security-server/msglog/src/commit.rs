@@ -49,6 +49,8 @@ pub(crate) enum Place {
     File { number: u64 },
     /// In a body frame of the same segment.
     Frame { offset: u64 },
+    /// Nowhere: only its digest is kept.
+    Nowhere,
 }
 
 impl Commit {
@@ -80,6 +82,7 @@ impl Commit {
             let (tag, value) = match body.place {
                 Place::Frame { offset } => (0, offset),
                 Place::File { number } => (1, number),
+                Place::Nowhere => (2, 0),
             };
             out.push(tag);
             out.extend_from_slice(&value.to_le_bytes());
@@ -143,6 +146,7 @@ impl Commit {
                 place: match (fields.u8()?, fields.u64()?) {
                     (0, offset) => Place::Frame { offset },
                     (1, number) => Place::File { number },
+                    (2, 0) => Place::Nowhere,
                     _ => return None,
                 },
             });

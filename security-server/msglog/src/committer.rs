@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::append::FinishedBody;
+use crate::append::{FinishedBody, Stays};
 use crate::commit::{self, Body, ChainsAt, Commit, Place, StampFrame};
 use crate::error::LogError;
 use crate::fs::SyncSite;
@@ -189,15 +189,15 @@ impl Committer {
 
         let mut stored = Vec::with_capacity(bodies.len());
         for body in &bodies {
-            let place = match body.file_number() {
-                Some(number) => Place::File { number },
-                None => {
-                    let (offset, _) =
-                        group.summed_frame(FrameKind::Body, &[], body.chunks(), body.crc);
-                    Place::Frame { offset }
+            let (place, crc) = match body.stays() {
+                Stays::Digest => (Place::Nowhere, 0),
+                Stays::File(number) => (Place::File { number }, body.crc),
+                Stays::Inline(chunks) => {
+                    let (offset, _) = group.summed_frame(FrameKind::Body, &[], chunks, body.crc);
+                    (Place::Frame { offset }, body.crc)
                 }
             };
-            let (index, length, sha512, crc) = (body.index, body.length, body.sha512, body.crc);
+            let (index, length, sha512) = (body.index, body.length, body.sha512);
             stored.push(Body {
                 index,
                 length,

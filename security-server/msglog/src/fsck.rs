@@ -309,6 +309,7 @@ impl Check<'_> {
                     }
                     self.report.bodies = self.report.bodies.saturating_add(1);
                 }
+                Place::Nowhere => {}
             }
         }
     }

@@ -10,7 +10,11 @@
 //!    point, leaves nothing.
 //! 2. **Bodies.** [`Draft::append_body`] takes chunks as they come from the network, by reference. Up to 256 KiB they
 //!    wait in memory. A larger body gets a file of its own under `bodies/`, with space reserved ahead, written by the
-//!    blocking pool while the next chunks come: at most 2 MiB of it are in memory, and a slow disk slows the sender.
+//!    blocking pool while the next chunks come: at most 512 KiB of it are in memory, and a slow disk slows the sender. All
+//!    bodies under way have a budget of memory: where it is short, small ones go to files, too, and chunks are short.
+//!    What [`Draft::keeping`] says is not to stay is never named by the record: of a small body nothing is written, a
+//!    large one's file goes with the last who holds [`Committed`] or what it gave, or at the next start. Bodies that are
+//!    [relayed](Draft::relayed) and do not stay are not written at all.
 //!    *No room?* [`LogError::Full`]; the file goes with the draft.
 //! 3. **Commit.** [`Draft::commit`] syncs the files of large bodies and hands the record to the committer, through a
 //!    queue that makes callers wait when it is full. The committer takes what waits, up to 512 records, lays out their
@@ -69,8 +73,10 @@ mod error;
 pub mod fs;
 mod fsck;
 mod index;
+mod keep;
 mod layout;
 mod log;
+mod memory;
 mod num;
 mod read;
 mod reader;
@@ -88,6 +94,7 @@ pub use append::{Committed, Draft};
 pub use body::{BodyReader, BodySource, BodyStream};
 pub use error::LogError;
 pub use fsck::{FsckReport, fsck};
+pub use keep::Keep;
 pub use log::{LogConfig, MessageLog, Stats};
 pub use read::Query;
 pub use reader::{Ids, LogReader, ReaderReport};

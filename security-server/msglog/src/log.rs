@@ -36,6 +36,9 @@ pub struct LogConfig {
     pub batch_records: usize,
     /// Bytes after which a batch takes no more commits: 8 MiB.
     pub batch_bytes: usize,
+    /// Memory for bodies under way, all together, in bytes: 64 MiB. Where it is short they go through files of their own,
+    /// however small they are.
+    pub memory_bytes: usize,
     /// Free space below which [`MessageLog::writable`] says no, in bytes: 64 MiB.
     pub min_free_bytes: u64,
     /// Whether a thread of its own writes indexes and removes files; without it the committer does. Default yes; no
@@ -55,6 +58,7 @@ impl LogConfig {
             queue: 1024,
             batch_records: 512,
             batch_bytes: 8 << 20,
+            memory_bytes: 64 << 20,
             min_free_bytes: 64 << 20,
             chores_thread: true,
         }
@@ -75,6 +79,8 @@ pub struct Stats {
     pub commits: u64,
     /// Batches that failed.
     pub failures: u64,
+    /// Bytes of bodies under way that are in memory now.
+    pub memory_bytes: u64,
     /// Segments there are now.
     pub segments: u64,
     /// Records stamped.

@@ -278,11 +278,15 @@ fn whole_record(store: &Store, id: RecordId) -> Result<Option<Record>, LogError>
         hash_chain,
     };
     let kept = !store.state().dropped.contains(id.get());
-    let info = |body: &Body| BodyInfo {
-        index: body.index,
-        len: body.length,
-        sha512: body.sha512,
-        kept,
+    let info = |body: &Body| {
+        let digest_only = body.place == Place::Nowhere;
+        BodyInfo {
+            index: body.index,
+            len: body.length,
+            sha512: body.sha512,
+            kept: kept && !digest_only,
+            digest_only,
+        }
     };
     let bodies = open.commit.bodies.iter().map(info).collect();
     Ok(Some(Record {
@@ -323,7 +327,7 @@ fn kept_body(store: &Store, id: RecordId, index: u32) -> Result<Option<BodySourc
                 .fs
                 .open(&path, Access::Read)
                 .map_err(LogError::at("open", &path))?;
-            Ok(Some(BodySource::file(file, body.length)))
+            Ok(Some(BodySource::file(file, body.length, &store.memory)))
         }
         Place::Frame { offset } => {
             let read = segment::read_frame(open.file.as_ref(), open.key, offset, FrameKind::Body);
@@ -332,6 +336,7 @@ fn kept_body(store: &Store, id: RecordId, index: u32) -> Result<Option<BodySourc
                 bytes.ok_or_else(|| damaged(&open.path, offset, "body is not what was written"))?;
             Ok(Some(BodySource::memory(vec![bytes])))
         }
+        Place::Nowhere => Ok(None),
     }
 }
 
@@ -345,7 +350,7 @@ pub(crate) fn body_chores(store: &Store, id: RecordId) -> Result<Option<DropPlan
         .commit
         .bodies
         .iter()
-        .map(|body| drop_chore(open.key, body))
+        .filter_map(|body| drop_chore(open.key, body))
         .collect();
     let files = open
         .commit
@@ -353,7 +358,7 @@ pub(crate) fn body_chores(store: &Store, id: RecordId) -> Result<Option<DropPlan
         .iter()
         .filter_map(|body| match body.place {
             Place::File { number } => Some(number),
-            Place::Frame { .. } => None,
+            Place::Frame { .. } | Place::Nowhere => None,
         });
     Ok(Some((chores, files.collect())))
 }
@@ -371,18 +376,21 @@ pub(crate) fn inline_chores(store: &Store, id: RecordId) -> Result<Vec<Chore>, L
         .bodies
         .iter()
         .filter(|body| matches!(body.place, Place::Frame { .. }));
-    Ok(inline.map(|body| drop_chore(open.key, body)).collect())
+    Ok(inline
+        .filter_map(|body| drop_chore(open.key, body))
+        .collect())
 }
 
-/// How one body is dropped.
-fn drop_chore(key: SegmentKey, body: &Body) -> Chore {
+/// How one body is dropped, if it is there.
+fn drop_chore(key: SegmentKey, body: &Body) -> Option<Chore> {
     match body.place {
-        Place::File { number } => Chore::RemoveBody { number },
-        Place::Frame { offset } => Chore::Punch {
+        Place::File { number } => Some(Chore::RemoveBody { number }),
+        Place::Frame { offset } => Some(Chore::Punch {
             segment: key.number,
             offset: offset.saturating_add(FRAME_HEADER_BYTES),
             length: body.length,
-        },
+        }),
+        Place::Nowhere => None,
     }
 }
 

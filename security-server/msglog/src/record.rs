@@ -161,6 +161,9 @@ pub struct BodyInfo {
     pub sha512: [u8; 64],
     /// Whether the bytes are still there (see [`MessageLog::drop_bodies`](crate::MessageLog::drop_bodies)).
     pub kept: bool,
+    /// Whether only the digest was to be kept when the record was written ([`Keep`](crate::Keep)): the bytes were never
+    /// part of it.
+    pub digest_only: bool,
 }
 
 /// The time-stamp over a record, opaque to the log.

@@ -1,4 +1,4 @@
-//! The format of a segment, version 1. All numbers are little-endian.
+//! The format of a segment, version 2. All numbers are little-endian.
 //!
 //! | bytes of the header | |
 //! |---|---|
@@ -33,7 +33,7 @@ use crate::fs::{self, FsFile};
 use crate::num::{narrow, short, wide};
 
 /// Newest format version, the one written.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Length of a segment's header in bytes.
 pub(crate) const HEADER_BYTES: u64 = 64;
 /// Length of a frame's header in bytes.

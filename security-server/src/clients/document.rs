@@ -17,7 +17,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Client, ConnectionType, LocalGroup, Right, Service, ServiceKind, Subject};
-use crate::config::{ConfigError, Source};
+use crate::config::{ConfigError, Keeping, RawKeep, Source};
 
 /// Why a client's document was refused: the file, the line and the reason.
 pub type ClientsError = ConfigError;
@@ -60,6 +60,8 @@ struct RawClient {
     service: Vec<Spanned<RawService>>,
     #[serde(default)]
     group: Vec<RawGroup>,
+    request_bodies: Option<RawKeep>,
+    answer_bodies: Option<RawKeep>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +82,8 @@ struct RawService {
     timeout_seconds: Option<Spanned<u64>>,
     verify_tls: Option<bool>,
     disabled: Option<String>,
+    request_bodies: Option<RawKeep>,
+    answer_bodies: Option<RawKeep>,
     #[serde(default)]
     allow: Vec<RawRight>,
 }
@@ -151,9 +155,10 @@ impl RawClient {
                 members: members.collect::<Result<BTreeSet<_>, _>>()?,
             });
         }
+        let keeping = Keeping::new(self.request_bodies, self.answer_bodies);
         let mut services: Vec<Arc<Service>> = Vec::new();
         for raw in self.service {
-            let service = raw.get_ref().check(source, &groups)?;
+            let service = raw.get_ref().check(source, &groups, keeping)?;
             if services
                 .iter()
                 .any(|held| held.code == service.code && held.version == service.version)
@@ -171,12 +176,18 @@ impl RawClient {
             certificates,
             services,
             groups,
+            keeping,
         })
     }
 }
 
 impl RawService {
-    fn check(&self, source: &Source<'_>, groups: &[LocalGroup]) -> Result<Service, ClientsError> {
+    fn check(
+        &self,
+        source: &Source<'_>,
+        groups: &[LocalGroup],
+        clients: Keeping,
+    ) -> Result<Service, ClientsError> {
         let url: Uri = self.url.get_ref().parse().map_err(|error| {
             source.error(
                 &self.url,
@@ -232,6 +243,7 @@ impl RawService {
             verify_tls: self.verify_tls.unwrap_or(true),
             disabled: self.disabled.clone(),
             rights: rights.collect::<Result<_, _>>()?,
+            keeping: Keeping::new(self.request_bodies, self.answer_bodies).or(clients),
         })
     }
 }

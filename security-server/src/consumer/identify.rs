@@ -15,6 +15,7 @@ use jibek_protocol::{
 use crate::{
     chunks::{ChunkError, Pace},
     clients::{ConnectionInfo, ConnectionRefused},
+    config::Keeping,
     context::Context,
     message::{RequestMessage, SoapRequest},
 };
@@ -28,6 +29,8 @@ pub(crate) struct Identified {
     pub(super) content_type: Bytes,
     /// For SOAP.
     pub(super) soap_action: Bytes,
+    /// What is kept of bodies, as client and server have it.
+    pub(super) keeping: Keeping,
 }
 
 impl Identified {
@@ -152,6 +155,7 @@ pub(crate) async fn request(
         request_id,
         content_type,
         soap_action,
+        keeping: client.keeping().or(context.config.keeping),
     })
 }
 

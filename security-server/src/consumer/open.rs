@@ -7,7 +7,7 @@ use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_conf::Snapshot;
 use jibek_evidence::open::SignedParts;
-use jibek_msglog::Draft;
+use jibek_msglog::{Direction, Draft};
 use jibek_protocol::{
     header as names,
     limits::{self, Limits},
@@ -153,7 +153,8 @@ pub(crate) async fn reply(
         Started::Fault(fault) => return Err(OpenError::Fault(fault)),
         Started::Parts(parts) => parts,
     };
-    let mut draft = context.log.begin();
+    let keep = identified.keeping.of(Direction::Response);
+    let mut draft = context.log.begin().keeping(keep);
     let message = read_message(&identified, &mut parts).await?;
     let message_digest = spool::digest(message.bytes());
     let rest = matches!(message, ReplyMessage::Rest(_));

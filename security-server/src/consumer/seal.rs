@@ -8,7 +8,7 @@ use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_conf::Snapshot;
 use jibek_evidence::seal::PartDigests;
-use jibek_msglog::{Draft, LogError};
+use jibek_msglog::{Direction, Draft, LogError};
 use jibek_protocol::{header as names, version};
 use tokio::time::timeout;
 
@@ -132,7 +132,8 @@ pub(crate) async fn request(
         connection,
         outgoing,
     };
-    let mut draft = context.log.begin();
+    let keep = identified.keeping.of(Direction::Request);
+    let mut draft = context.log.begin().keeping(keep).relayed();
     let relayed = {
         let Sending {
             outgoing, answer, ..

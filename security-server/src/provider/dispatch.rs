@@ -18,7 +18,6 @@ use crate::{
     context::Context,
     message::RequestMessage,
     services::ServiceCallError,
-    spool,
     transport::MessageType,
 };
 
@@ -113,7 +112,8 @@ pub(crate) async fn call(
     }
 }
 
-async fn rest(context: &Context, request: RecordedRequest) -> Result<Reply, DispatchError> {
+async fn rest(context: &Context, mut request: RecordedRequest) -> Result<Reply, DispatchError> {
+    let source = request.body.take();
     let permit = &request.permit;
     let RequestMessage::Rest(block) = permit.message() else {
         return Err(DispatchError::Url {
@@ -125,8 +125,8 @@ async fn rest(context: &Context, request: RecordedRequest) -> Result<Reply, Disp
     let uri = target(service.url(), block).ok_or_else(|| DispatchError::Url {
         service: block.target().service().clone(),
     })?;
-    let body = match request.committed.body(spool::BODY) {
-        Some(source) if request.has_body && block.method().delivers_body() => {
+    let body = match source {
+        Some(source) if block.method().delivers_body() => {
             let length = source.len();
             body::sized(source.into_stream(), length)
         }

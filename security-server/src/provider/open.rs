@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jibek_conf::Snapshot;
 use jibek_evidence::open::SignedParts;
-use jibek_msglog::{Draft, LogError};
+use jibek_msglog::{Direction, Draft, LogError};
 use jibek_protocol::limits;
 use time::OffsetDateTime;
 
@@ -70,7 +70,8 @@ pub(crate) async fn request(
     conf: &Snapshot,
     now: OffsetDateTime,
 ) -> Result<VerifiedRequest, OpenError> {
-    let mut draft = context.log.begin();
+    let keeping = permit.service().keeping().or(context.config.keeping);
+    let mut draft = context.log.begin().keeping(keeping.of(Direction::Request));
     let message_digest = spool::digest(permit.message().bytes());
     let rest = matches!(permit.message(), RequestMessage::Rest(_));
     let (body, signature) = tail(parts, &mut draft, rest).await?;

@@ -1,6 +1,6 @@
 //! On disk, with everything that proves it. Nothing is acted on before.
 
-use jibek_msglog::{Committed, Direction, RecordHead, Side};
+use jibek_msglog::{BodySource, Direction, RecordHead, Side};
 use jibek_protocol::id::{ClientId, ServiceId};
 
 use super::{authorize::Permit, open::VerifiedRequest, seal::SealedReply};
@@ -15,8 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RecordedRequest {
     pub(super) permit: Permit,
-    pub(super) committed: Committed,
-    pub(super) has_body: bool,
+    /// To be sent on. Held no longer than needed: where policy keeps no body, its bytes go with this.
+    pub(super) body: Option<BodySource>,
     pub(super) request_hash: String,
 }
 
@@ -69,9 +69,8 @@ pub(crate) async fn request(
     let committed = draft.commit(head, parts).await.map_err(RecordError::Log)?;
     context.timestamper.recorded();
     Ok(RecordedRequest {
-        has_body: body.is_some(),
+        body: body.and_then(|_| committed.body(spool::BODY)),
         permit,
-        committed,
         request_hash,
     })
 }

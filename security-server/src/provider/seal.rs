@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_evidence::seal::PartDigests;
-use jibek_msglog::{Draft, LogError};
+use jibek_msglog::{Direction, Draft, LogError};
 use jibek_protocol::{
     message::{RestBlockError, RestResponseBlock},
     soap,
@@ -63,9 +63,11 @@ pub(crate) async fn reply(
     reply: Reply,
     outgoing: &mut Outgoing,
 ) -> Result<SealedReply, SealReplyError> {
-    let mut draft = context.log.begin();
     let Reply { request, answer } = reply;
     let permit = &request.permit;
+    let keeping = permit.service().keeping().or(context.config.keeping);
+    let keep = keeping.of(Direction::Response);
+    let mut draft = context.log.begin().keeping(keep).relayed();
     let (message, status, body) = match (answer, permit.message()) {
         (Answer::Rest(answer), RequestMessage::Rest(block)) => {
             let (head, incoming) = answer.into_parts();

@@ -44,6 +44,8 @@ pub struct Container {
     entries: BTreeMap<String, Bytes>,
     /// Entries of which only the SHA-512 is known.
     digests: BTreeMap<String, Digest>,
+    /// Entries that are not there, by policy of where the container comes from, with the SHA-512 they had.
+    not_kept: BTreeMap<String, Digest>,
     peculiarities: Vec<Peculiarity>,
 }
 
@@ -121,6 +123,7 @@ impl Container {
         Ok(Self {
             entries,
             digests: BTreeMap::new(),
+            not_kept: BTreeMap::new(),
             peculiarities,
         })
     }
@@ -153,6 +156,26 @@ impl Container {
         }
         self.digests.insert(name.to_owned(), digest);
         Ok(self)
+    }
+
+    /// The same, and it is known that an entry was left out by policy, and which SHA-512 it had: a log says so of bodies that
+    /// it does not keep.
+    ///
+    /// # Errors
+    /// [`ReadError::Twice`] for a name that is there.
+    pub fn with_not_kept(mut self, name: &str, digest: Digest) -> Result<Self, ReadError> {
+        if self.has(name) {
+            return Err(ReadError::Twice {
+                name: name.to_owned(),
+            });
+        }
+        self.not_kept.insert(name.to_owned(), digest);
+        Ok(self)
+    }
+
+    /// SHA-512 of an entry that was left out by policy.
+    pub fn not_kept(&self, name: &str) -> Option<Digest> {
+        self.not_kept.get(name).copied()
     }
 
     /// An entry's bytes, by its name without leading `/`.

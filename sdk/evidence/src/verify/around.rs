@@ -268,6 +268,12 @@ impl Judge<'_> {
                     FindingKind::AttachmentDiffers,
                     format!("{name} is not what was signed"),
                 ),
+                None if self.not_kept(&reference.name) == Some(reference.digest) => self.find(
+                    FindingKind::BodyNotKept,
+                    format!(
+                        "the body, {name}, is not kept by policy; its digest is, and it is the signed one"
+                    ),
+                ),
                 None if is_rest => self.find(
                     FindingKind::BodyRemoved,
                     format!("the body, {name}, was signed and is not in the container"),
@@ -285,6 +291,11 @@ impl Judge<'_> {
         }
         self.look_for_unsigned(signature, &attachments);
         attachments
+    }
+
+    fn not_kept(&self, name: &str) -> Option<jibek_certs::digest::Digest> {
+        self.container
+            .not_kept(name.strip_prefix('/').unwrap_or(name))
     }
 
     fn look_for_unsigned(&mut self, signature: &Signature<'_>, attachments: &[Attachment]) {

@@ -41,6 +41,8 @@ pub enum FindingKind {
     AttachmentDiffers,
     /// An attachment that nobody signed.
     AttachmentUncovered,
+    /// The log keeps no such bodies. It has the body's digest, which is the signed one.
+    BodyNotKept,
     /// The message's body is not there: a log that keeps no bodies, or somebody took it out.
     BodyRemoved,
     /// The signed properties name another certificate.
@@ -79,10 +81,11 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Every kind, in alphabetical order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AttachmentAbsent,
         Self::AttachmentDiffers,
         Self::AttachmentUncovered,
+        Self::BodyNotKept,
         Self::BodyRemoved,
         Self::CertificateDiffers,
         Self::CertificateUnnamed,
@@ -108,6 +111,7 @@ impl FindingKind {
             Self::AttachmentAbsent => "attachment_absent",
             Self::AttachmentDiffers => "attachment_differs",
             Self::AttachmentUncovered => "attachment_uncovered",
+            Self::BodyNotKept => "body_not_kept",
             Self::BodyRemoved => "body_removed",
             Self::CertificateDiffers => "certificate_differs",
             Self::CertificateUnnamed => "certificate_unnamed",
@@ -141,6 +145,7 @@ impl FindingKind {
             | Self::ZipLink
             | Self::ZipUnsafeName => true,
             Self::AttachmentAbsent
+            | Self::BodyNotKept
             | Self::BodyRemoved
             | Self::CertificateDiffers
             | Self::CertificateUnnamed

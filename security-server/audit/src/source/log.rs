@@ -150,8 +150,18 @@ impl RecordJob {
         let refused = |error: ReadError| explain(&error);
         let mut container =
             Container::from_entries(entries.into_iter().flatten()).map_err(refused)?;
-        for body in record.bodies.iter().filter(|body| body.kept) {
+        for body in &record.bodies {
             let name = format!("attachment{}", body.index);
+            if body.digest_only {
+                let digest = Digest::from_bytes(DigestAlgorithm::Sha512, &body.sha512);
+                if let Some(digest) = digest {
+                    container = container.with_not_kept(&name, digest).map_err(refused)?;
+                }
+                continue;
+            }
+            if !body.kept {
+                continue;
+            }
             match self.body(body.index) {
                 Ok(Some(digest)) => {
                     container = container.with_digest(&name, digest).map_err(refused)?;

@@ -15,7 +15,7 @@ use std::io::Read;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use jibek_msglog::{
-    BodySource, Committed, Direction, Kind, LogConfig, LogError, MessageLog, RecordHead,
+    BodySource, Committed, Direction, Keep, Kind, LogConfig, LogError, MessageLog, RecordHead,
     RecordParts, Side,
 };
 use jibek_protocol::id::{ClientId, ServiceId};
@@ -27,6 +27,8 @@ pub struct Sample {
     pub bodies: Vec<usize>,
     /// Records of one batch share signature and chain result.
     pub batch: Option<u64>,
+    /// What is to stay of the bodies.
+    pub keep: Keep,
 }
 
 impl Sample {
@@ -35,6 +37,7 @@ impl Sample {
             number,
             bodies: Vec::new(),
             batch: None,
+            keep: Keep::All,
         }
     }
 
@@ -43,6 +46,7 @@ impl Sample {
             number,
             bodies: bodies.to_vec(),
             batch: None,
+            keep: Keep::All,
         }
     }
 
@@ -130,7 +134,7 @@ impl Sample {
 
     /// Writes it, bodies in chunks of odd sizes.
     pub async fn commit(&self, log: &MessageLog) -> Result<Committed, LogError> {
-        let mut draft = log.begin();
+        let mut draft = log.begin().keeping(self.keep);
         for index in 0..self.bodies.len() {
             let number = u32::try_from(index + 1).unwrap();
             for chunk in self.body(index).chunks(997) {
@@ -162,6 +166,11 @@ impl Sample {
             return Err(format!("record {id} has {} bodies", record.bodies.len()));
         }
         for (index, info) in record.bodies.iter().enumerate() {
+            let stays = self.keep.keeps(info.len);
+            if info.digest_only == stays {
+                return Err(format!("body {index} of record {id}: {info:?}"));
+            }
+            let kept = kept && stays;
             let source = log
                 .body(id, info.index)
                 .map_err(|error| format!("body of {id}: {error}"))?;

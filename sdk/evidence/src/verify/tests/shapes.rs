@@ -581,6 +581,20 @@ fn every_finding_has_a_case() {
         "valid",
         Kind::BodyRemoved,
     );
+    let bodiless = || {
+        plain(&ContainerParts {
+            attachments: vec![],
+            ..chained.clone()
+        })
+    };
+    for (kept, expected) in [
+        (&b"body"[..], Kind::BodyNotKept),
+        (b"BODY", Kind::BodyRemoved),
+    ] {
+        let digest = sha512(kept);
+        let container = bodiless().with_not_kept("attachment1", digest).unwrap();
+        check("REST body by policy", container, "valid", expected);
+    }
     check(
         "SOAP body",
         plain(&ContainerParts {
