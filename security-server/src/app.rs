@@ -315,6 +315,7 @@ impl App {
             Arc::clone(&conf),
             Arc::clone(&clock),
             metrics.clone(),
+            config.sealing,
         );
         let evidence = Evidence::new(EvidenceSettings {
             log: log.clone(),

@@ -2,12 +2,18 @@
 //! certificate, a configuration and these answers, and not again until any of the three ends.
 //!
 //! Both sides ask here for both kinds of certificate. What is refused is not remembered: it is judged anew each time.
+//!
+//! Messages that were signed together come with one signature document: its value is verified once, and each message's way to it
+//! is checked ([`documents`]).
+
+mod documents;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use jibek_certs::{
     Certificate, Timestamp,
     digest::{DigestAlgorithm, Hasher},
@@ -22,11 +28,15 @@ use jibek_evidence::open::{OpenError, SignedParts, VerifiedSignature, open_with}
 use jibek_protocol::id::ClientId;
 
 use crate::metrics::{CheckLabel, Metrics};
+use documents::{Document, Documents};
 
 /// Judges certificates, and remembers those that are good. Bounded.
 #[derive(Debug)]
 pub struct Certificates {
     good: Mutex<HashMap<Key, Good>>,
+    /// OCSP responses by their bytes: a peer sends the same one with every message until it has a newer one.
+    responses: Mutex<HashMap<Bytes, OcspResponse>>,
+    documents: Documents,
     metrics: Metrics,
 }
 
@@ -63,6 +73,8 @@ impl Certificates {
     pub fn new(metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             good: Mutex::default(),
+            responses: Mutex::default(),
+            documents: Documents::default(),
             metrics,
         })
     }
@@ -96,7 +108,29 @@ impl Certificates {
         }
     }
 
-    /// Opens a message's signature (`jibek_evidence::open`), and judges the signing certificate here.
+    /// Reads an OCSP response, if that is what it is. Reading says nothing of whether it is to be believed.
+    pub(crate) fn response(&self, der: &Bytes) -> Option<OcspResponse> {
+        let known = || {
+            self.responses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(response) = known().get(der) {
+            return Some(response.clone());
+        }
+        // What is kept must not hold the network's buffer that it came in.
+        let der = Bytes::from(der.to_vec());
+        let response = OcspResponse::parse(der.clone()).ok()?;
+        let mut known = known();
+        if known.len() >= MOST_RESPONSES {
+            known.clear();
+        }
+        known.insert(der, response.clone());
+        Some(response)
+    }
+
+    /// Opens a message's signature (`jibek_evidence::open`), and judges the signing certificate here. The value of a document
+    /// that other messages came with, too, is verified for the first of them.
     ///
     /// # Errors
     ///
@@ -107,8 +141,25 @@ impl Certificates {
         signer: &ClientId,
         conf: &Snapshot,
         now: Timestamp,
-    ) -> Result<VerifiedSignature, OpenError> {
-        open_with(parts, signer, conf, &|presented| {
+    ) -> Result<(), OpenError> {
+        let question = Document {
+            content: conf.content_id(),
+            signer: signer.member(),
+            bytes: parts.signature,
+        };
+        let covers = |known: &VerifiedSignature| {
+            self.metrics.verification(true);
+            known.covers(parts)
+        };
+        if let Some(covered) = self.documents.with(&question, now, covers) {
+            return covered;
+        }
+        // Messages of one batch come together: the others wait for the first one rather than compute the same beside it.
+        let _alone = self.documents.alone(&question);
+        if let Some(covered) = self.documents.with(&question, now, covers) {
+            return covered;
+        }
+        let verified = open_with(parts, signer, conf, &|presented| {
             // The value is right: it is looked at before the certificate is judged.
             self.metrics.verification(false);
             let question = Question {
@@ -120,7 +171,12 @@ impl Certificates {
                 responses: presented.responses,
             };
             self.judge(&question, conf, now)
-        })
+        })?;
+        // Without a hash chain nothing but this message can come with the document.
+        if parts.hash_chain.is_some() {
+            self.documents.remember(&question, verified, now);
+        }
+        Ok(())
     }
 
     fn known(&self, key: &Key, now: Timestamp) -> Option<VerifiedCertificate> {
@@ -196,6 +252,8 @@ impl Question<'_> {
     }
 }
 
+/// OCSP responses of peers' authentication certificates that are kept as read; each takes some kilobytes.
+const MOST_RESPONSES: usize = 512;
 /// Certificates in both roles of every server of a large country; each takes a few kilobytes.
 const MOST_KEPT: usize = 2048;
 

@@ -46,6 +46,8 @@ pub struct Config {
     /// `[message_log]`: what is kept of REST bodies once they have been delivered, where neither service nor client says
     /// otherwise. Default: all of them. Signature, length and digest of every body are always kept.
     pub keeping: Keeping,
+    /// How messages share signatures.
+    pub sealing: Sealing,
     /// When and how messages are time-stamped.
     pub timestamping: Timestamping,
     /// When and how the global configuration is fetched.
@@ -133,6 +135,16 @@ pub struct Limits {
     /// Bytes of bodies under way in memory, all together. Default 64 MiB; where that is used up, bodies go through files of
     /// the message log, however small they are.
     pub body_memory: usize,
+}
+
+/// `[sealing]`: how messages share signatures.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Sealing {
+    /// Messages that share one signature at most. Default 1024: a hash tree of 10 levels.
+    pub messages: usize,
+    /// Longest wait for company after the last signature ended. Default 10 ms; 0 for none. Who is alone never waits.
+    pub wait: Duration,
 }
 
 /// `[timestamping]`.
@@ -248,6 +260,8 @@ struct RawConfig {
     #[serde(default)]
     message_log: RawMessageLog,
     #[serde(default)]
+    sealing: RawSealing,
+    #[serde(default)]
     timestamping: RawTimestamping,
     #[serde(default)]
     configuration: RawConfiguration,
@@ -308,6 +322,13 @@ struct RawLimits {
 struct RawMessageLog {
     request_bodies: Option<RawKeep>,
     answer_bodies: Option<RawKeep>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSealing {
+    messages: Option<Spanned<u64>>,
+    wait_milliseconds: Option<Spanned<u64>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -408,6 +429,11 @@ impl RawConfig {
                 self.message_log.request_bodies,
                 self.message_log.answer_bodies,
             ),
+            sealing: Sealing {
+                messages: count(&self.sealing.messages, 1024, 1, 65_536)?,
+                wait: number(&self.sealing.wait_milliseconds, 10, 0, 1000)
+                    .map(Duration::from_millis)?,
+            },
             timestamping: Timestamping {
                 acceptable_failure_period: (period > 0).then(|| Duration::from_secs(period)),
                 records: count(&stamping.records, 1000, 1, 1_000_000)?,
@@ -486,122 +512,4 @@ const MIB: u64 = 1024 * 1024;
 const MOST_SECONDS: u64 = 7 * 24 * 3600;
 
 #[cfg(test)]
-mod tests {
-    use jibek_msglog::{Direction, Keep};
-
-    use super::*;
-
-    #[test]
-    fn the_shortest_file_has_sound_defaults() {
-        let config = Config::parse(
-            "server = \"KG/GOV/70000001/ss1\"\n",
-            Path::new("/etc/jibek/jibek-server.toml"),
-        )
-        .unwrap();
-        assert_eq!(config.server.to_header(), "KG/GOV/70000001/ss1");
-        assert_eq!(config.state_dir, Path::new("/etc/jibek/state"));
-        assert_eq!(config.listen.peer.to_string(), "0.0.0.0:5500");
-        assert_eq!(
-            config.listen.consumer_http.unwrap().to_string(),
-            "127.0.0.1:8080"
-        );
-        assert_eq!(config.listen.consumer_https, None);
-        assert!(config.peers.legacy_tls);
-        assert_eq!(config.keeping.of(Direction::Request), Keep::All);
-        assert_eq!(
-            config.timestamping.acceptable_failure_period,
-            Some(Duration::from_secs(14_400))
-        );
-    }
-
-    #[test]
-    fn what_is_kept_of_bodies_is_read() {
-        let text = "server = \"KG/GOV/1/s\"\n[message_log]\nrequest_bodies = \"digest\"\nanswer_bodies = 1000\n";
-        let config = Config::parse(text, Path::new("jibek-server.toml")).unwrap();
-        assert_eq!(config.keeping.of(Direction::Request), Keep::Digest);
-        assert_eq!(config.keeping.of(Direction::Response), Keep::UpTo(1000));
-        let service = Keeping {
-            answers: Some(Keep::All),
-            ..Keeping::default()
-        };
-        let both = service.or(config.keeping);
-        assert_eq!(both.of(Direction::Request), Keep::Digest);
-        assert_eq!(both.of(Direction::Response), Keep::All);
-    }
-
-    #[test]
-    fn the_example_file_is_right() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jibek-server.example.toml");
-        let config = Config::load(&path).unwrap();
-        assert_eq!(config.configuration.interval, Duration::from_secs(60));
-    }
-
-    #[test]
-    fn certificate_profiles_are_declared() {
-        let read = |pattern: &str| {
-            let text = format!(
-                "server = \"KG/GOV/1/s\"\n[[certificate_profile]]\nclass = \"KgSkKlass3CertificateProfileInfoProvider\"\n\
-                 [[certificate_profile.rule]]\nsubject = {{ C = \"KG\", organizationIdentifier = \"{pattern}\" }}\n\
-                 absent = [\"OU\"]\ninstance = \"KG\"\nmember_class = \"GOV\"\n"
-            );
-            Config::parse(&text, Path::new("jibek-server.toml"))
-        };
-        let config = read("GOVKG-{code}").unwrap();
-        let name = "kg.tunduk.KgSkKlass3CertificateProfileInfoProvider";
-        assert!(config.profiles.declares(name));
-        let error = read("GOVKG-{cod}").unwrap_err().to_string();
-        assert!(
-            error.contains("KgSkKlass3")
-                && error.contains("rule 1 has a pattern for organizationIdentifier"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn mistakes_are_named_with_their_line() {
-        let cases = [
-            (
-                "server = \"KG/GOV/1/s\"\n\n[listen]\npear = \"0.0.0.0:1\"\n",
-                Some(4),
-                "unknown field",
-            ),
-            (
-                "server = \"KG/GOV\"\n",
-                Some(1),
-                "instance/class/member/code",
-            ),
-            (
-                "server = \"KG/GOV/1/s\"\n[limits]\nbody_stall_seconds = 0\n",
-                Some(3),
-                "between 1",
-            ),
-            (
-                "server = \"KG/GOV/1/s\"\n[message_log]\nanswer_bodies = \"none\"\n",
-                Some(3),
-                "expected \"all\", \"digest\" or a number of bytes",
-            ),
-            (
-                "server = \"KG/GOV/1/s\"\n[message_log]\nrequest_bodies = -1\n",
-                Some(3),
-                "expected \"all\", \"digest\" or a number of bytes",
-            ),
-            (
-                "server = \"KG/GOV/1/s\"\n[listen]\n\npeer = \"here\"\n",
-                Some(4),
-                "`here` is not an address",
-            ),
-            ("# nothing\n", Some(1), "missing field"),
-            (
-                "server = \"KG/GOV/1/s\"\n[token]\npin = \"1234\"\n",
-                Some(3),
-                "unknown field",
-            ),
-        ];
-        for (text, line, reason) in cases {
-            let error = Config::parse(text, Path::new("jibek-server.toml")).unwrap_err();
-            assert_eq!(error.line, line, "{error}");
-            assert!(error.to_string().contains(reason), "{error}");
-            assert!(!error.to_string().contains("1234"), "{error}");
-        }
-    }
-}
+mod tests;

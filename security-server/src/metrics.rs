@@ -223,6 +223,17 @@ impl Metrics {
         InFlightGauge { gauge }
     }
 
+    /// Exchanges under way on both sides.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        let sides = [SideLabel::Consumer, SideLabel::Provider];
+        let sum = sides.map(|side| {
+            let gauge = self.inner.in_flight.get(&SideLabels { side });
+            gauge.map_or(0, |gauge| gauge.get())
+        });
+        usize::try_from(sum.iter().sum::<i64>()).unwrap_or_default()
+    }
+
     /// Counts the use of a connection to or from another server.
     pub fn peer_connection(&self, stack: TlsStackLabel, way: WayLabel, reused: bool) {
         let use_ = if reused {

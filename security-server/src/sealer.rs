@@ -1,7 +1,9 @@
 //! One task per signing key: it takes whatever waits, signs once, hands each message its chain.
 //!
-//! Idle, a batch is one message and nothing waits. Loaded, the batch grows by itself
-//! (`signatures-and-log.md` 2.6).
+//! Idle, a batch is one message and nothing waits. Loaded, the batch grows by itself (`signatures-and-log.md` 2.6): the next
+//! signature waits for company ([`pace`]).
+
+mod pace;
 
 use std::{
     collections::HashMap,
@@ -12,19 +14,22 @@ use bytes::Bytes;
 use jibek_certs::time::Clock;
 use jibek_evidence::seal::{self, PartDigests, Sealed, SealingIdentity};
 use jibek_protocol::id::MemberId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     conf_watch::ConfWatch,
+    config::Sealing,
     keys::{KeyRing, SignKey},
     metrics::Metrics,
     ocsp::OcspKeeper,
 };
+use pace::Pace;
 
 /// Messages that may wait for one key.
 const QUEUE: usize = 4096;
-/// Messages that share one signature at most; the tree of a batch then has 10 levels.
-const BATCH: usize = 1024;
 
 /// Why nothing could be signed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -65,6 +70,7 @@ pub(crate) struct Sealer {
     conf: Arc<ConfWatch>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    settings: Sealing,
     queues: Mutex<HashMap<[u8; 32], mpsc::Sender<Job>>>,
 }
 
@@ -89,6 +95,7 @@ impl Sealer {
         conf: Arc<ConfWatch>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
+        settings: Sealing,
     ) -> Arc<Self> {
         Arc::new(Self {
             keys,
@@ -96,6 +103,7 @@ impl Sealer {
             conf,
             clock,
             metrics,
+            settings,
             queues: Mutex::default(),
         })
     }
@@ -152,7 +160,12 @@ impl Sealer {
             .entry(id)
             .or_insert_with(|| {
                 let (sender, receiver) = mpsc::channel(QUEUE);
-                tokio::spawn(run(Arc::downgrade(self), receiver));
+                let queue = Queue {
+                    receiver,
+                    pace: Pace::new(self.settings),
+                    metrics: self.metrics.clone(),
+                };
+                tokio::spawn(run(Arc::downgrade(self), queue));
                 sender
             })
             .clone()
@@ -194,12 +207,36 @@ impl Sealer {
     }
 }
 
-async fn run(sealer: std::sync::Weak<Sealer>, mut receiver: mpsc::Receiver<Job>) {
+/// What waits for one key.
+struct Queue {
+    receiver: mpsc::Receiver<Job>,
+    pace: Pace,
+    metrics: Metrics,
+}
+
+impl Queue {
+    /// Waits for a message, and then for others as long as [`Pace`] has it; leaves `jobs` empty when there will be none any more.
+    async fn gather(&mut self, jobs: &mut Vec<Job>) {
+        let most = self.pace.most();
+        self.receiver.recv_many(jobs, most).await;
+        let start = self.pace.earliest_start();
+        while !jobs.is_empty() && jobs.len() < most && jobs.len() < self.metrics.under_way() {
+            let room = most.saturating_sub(jobs.len());
+            match timeout_at(start, self.receiver.recv_many(jobs, room)).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+async fn run(sealer: std::sync::Weak<Sealer>, mut queue: Queue) {
     let mut prepared = None;
     let mut jobs = Vec::new();
     loop {
         jobs.clear();
-        if receiver.recv_many(&mut jobs, BATCH).await == 0 {
+        queue.gather(&mut jobs).await;
+        if jobs.is_empty() {
             return;
         }
         let Some(sealer) = sealer.upgrade() else {
@@ -217,12 +254,13 @@ async fn run(sealer: std::sync::Weak<Sealer>, mut receiver: mpsc::Receiver<Job>)
         };
         let parts: Vec<_> = jobs.iter().map(|job| job.parts.clone()).collect();
         let now = sealer.clock.now();
-        let metrics = sealer.metrics.clone();
         drop(sealer);
+        let started = Instant::now();
         let signed = tokio::task::spawn_blocking(move || seal::seal(&identity, &parts, now)).await;
+        queue.pace.signed(started, started.elapsed());
         match signed {
             Ok(Ok(sealed)) => {
-                metrics.signature(sealed.len());
+                queue.metrics.signature(sealed.len());
                 for (job, sealed) in jobs.drain(..).zip(sealed) {
                     let _ = job.done.send(Ok(sealed));
                 }

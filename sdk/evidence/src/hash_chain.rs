@@ -5,6 +5,7 @@
 mod build;
 mod schema;
 mod verify;
+mod written;
 
 pub use build::{BuildError, ChainNames, Chains, Leaf, build};
 pub use verify::{

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use jibek_certs::{
-    digest::{Digest, DigestAlgorithm, digest},
+    digest::{Digest, digest},
     ocsp::{
         CertError, OcspError, OcspResponse, Policy, VerifiedCertificate, VerifiedOcsp,
         verify_with_ocsp,
@@ -46,12 +46,22 @@ pub struct SignedParts<'a> {
 
 /// A signature that holds: it covers the message and every attachment, and was made by the expected member with a certificate that
 /// was good at the time of the check. Only [`open`] makes one.
+///
+/// Messages that were signed together have one document: whoever remembers this judges another of them by
+/// [`VerifiedSignature::covers`].
 #[derive(Debug, Clone)]
 pub struct VerifiedSignature {
     certificate: VerifiedCertificate,
     member: MemberId,
-    document: Digest,
+    outside: Vec<Outside>,
     signing_time: Option<OffsetDateTime>,
+}
+
+/// What a signature document refers to outside itself.
+#[derive(Debug, Clone)]
+struct Outside {
+    uri: String,
+    digest: Digest,
 }
 
 impl VerifiedSignature {
@@ -80,9 +90,16 @@ impl VerifiedSignature {
         self.certificate.valid_until()
     }
 
-    /// SHA-512 of the signature document: equal for messages of one batch.
-    pub fn signature_value_key(&self) -> &Digest {
-        &self.document
+    /// Tells whether this signature covers another message, too: one that came with the very same signature document.
+    ///
+    /// Signer and value are not looked at again: they are the document's, and [`VerifiedSignature::valid_until`] says how long
+    /// that may be.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing may be done with that message then.
+    pub fn covers(&self, parts: &SignedParts<'_>) -> Result<(), OpenError> {
+        check_coverage(parts, &self.outside)?;
+        check_outside(parts, &self.outside)
     }
 
     /// When the signer says that it signed. No judgement rests on it.
@@ -247,7 +264,9 @@ pub fn open_with(
 ) -> Result<VerifiedSignature, OpenError> {
     let document = xml::parse(parts.signature).map_err(OpenError::Xml)?;
     let signature = Signature::read(&document, Form::Wire)?;
-    check_coverage(parts, &signature)?;
+    check_form(&signature)?;
+    let outside = outside(&signature);
+    check_coverage(parts, &outside)?;
     if !signature.certificate.is_signing() {
         return Err(OpenError::NotSigning {
             subject: signature.certificate.subject().rfc2253().to_owned(),
@@ -266,7 +285,8 @@ pub fn open_with(
         });
     }
     signature.check_value().map_err(OpenError::WrongValue)?;
-    check_references(parts, &signature)?;
+    check_inside(&signature)?;
+    check_outside(parts, &outside)?;
     let certificate = judge_certificate(&signature, authorities, judge)?;
     // Of several authorities with one name only now it is certain which one speaks.
     let member = member_of(
@@ -283,13 +303,13 @@ pub fn open_with(
     Ok(VerifiedSignature {
         certificate,
         member,
-        document: digest(DigestAlgorithm::Sha512, parts.signature),
+        outside,
         signing_time: signature.signing_time(),
     })
 }
 
-/// What the references and the chain cover: everything, and nothing else.
-fn check_coverage(parts: &SignedParts<'_>, signature: &Signature<'_>) -> Result<(), OpenError> {
+/// What a document owes whatever it signs: it covers its own properties, and they name its certificate.
+fn check_form(signature: &Signature<'_>) -> Result<(), OpenError> {
     if !signature.covers_properties() {
         return Err(OpenError::Uncovered {
             name: "SignedProperties".to_owned(),
@@ -300,10 +320,29 @@ fn check_coverage(parts: &SignedParts<'_>, signature: &Signature<'_>) -> Result<
             "the signed properties name another certificate",
         ));
     }
+    Ok(())
+}
+
+fn outside(signature: &Signature<'_>) -> Vec<Outside> {
+    let outside = signature
+        .references
+        .iter()
+        .filter(|reference| !reference.uri.starts_with('#'));
+    outside
+        .map(|reference| Outside {
+            uri: reference.uri.to_owned(),
+            digest: reference.digest,
+        })
+        .collect()
+}
+
+/// What the references and the chain cover: everything, and nothing else.
+fn check_coverage(parts: &SignedParts<'_>, outside: &[Outside]) -> Result<(), OpenError> {
+    let refers_to = |name: &str| outside.iter().any(|reference| reference.uri == name);
     let mut required = Vec::with_capacity(parts.attachments.len().saturating_add(1));
     required.push(names::MESSAGE.to_owned());
     required.extend((1..=parts.attachments.len()).map(names::attachment));
-    if signature.reference(names::SIGNATURE_CHAIN_RESULT).is_some() {
+    if refers_to(names::SIGNATURE_CHAIN_RESULT) {
         let (Some(result), Some(chain)) = (parts.hash_chain_result, parts.hash_chain) else {
             return Err(OpenError::Unresolved {
                 uri: names::SIGNATURE_CHAIN_RESULT.to_owned(),
@@ -315,38 +354,53 @@ fn check_coverage(parts: &SignedParts<'_>, signature: &Signature<'_>) -> Result<
             .map_err(OpenError::Chain)?;
         return Ok(());
     }
-    match required
-        .into_iter()
-        .find(|name| signature.reference(name).is_none())
-    {
+    match required.into_iter().find(|name| !refers_to(name)) {
         Some(name) => Err(OpenError::Uncovered { name }),
         None => Ok(()),
     }
 }
 
-/// Every reference must lead to what it should, with the right digest.
-fn check_references(parts: &SignedParts<'_>, signature: &Signature<'_>) -> Result<(), OpenError> {
-    for reference in &signature.references {
+/// Every reference into the document must lead to the signed properties, with the right digest.
+fn check_inside(signature: &Signature<'_>) -> Result<(), OpenError> {
+    let inside = signature
+        .references
+        .iter()
+        .filter(|reference| reference.uri.starts_with('#'));
+    for reference in inside {
+        let found = signature.same_document(reference);
+        match found.filter(|(node, _)| Some(*node) == signature.signed_properties) {
+            None => {
+                return Err(OpenError::Unresolved {
+                    uri: reference.uri.to_owned(),
+                });
+            }
+            Some((_, digest)) if digest != reference.digest => {
+                return Err(OpenError::WrongDigest {
+                    uri: reference.uri.to_owned(),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Every other reference must lead to a part of the message, with the right digest.
+fn check_outside(parts: &SignedParts<'_>, outside: &[Outside]) -> Result<(), OpenError> {
+    for reference in outside {
         let unresolved = || OpenError::Unresolved {
-            uri: reference.uri.to_owned(),
+            uri: reference.uri.clone(),
         };
-        let algorithm = reference.digest.algorithm();
-        let found = match reference.uri {
-            names::SIGNATURE_CHAIN_RESULT => {
-                digest(algorithm, parts.hash_chain_result.ok_or_else(unresolved)?)
-            }
-            uri if uri.starts_with('#') => {
-                let (node, digest) = signature.same_document(reference).ok_or_else(unresolved)?;
-                if Some(node) != signature.signed_properties {
-                    return Err(unresolved());
-                }
-                digest
-            }
+        let found = match reference.uri.as_str() {
+            names::SIGNATURE_CHAIN_RESULT => digest(
+                reference.digest.algorithm(),
+                parts.hash_chain_result.ok_or_else(unresolved)?,
+            ),
             name => *part(parts, name).ok_or_else(unresolved)?,
         };
         if found != reference.digest {
             return Err(OpenError::WrongDigest {
-                uri: reference.uri.to_owned(),
+                uri: reference.uri.clone(),
             });
         }
     }

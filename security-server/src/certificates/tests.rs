@@ -6,6 +6,8 @@ use jibek_dev_pki::Fault;
 use super::*;
 use crate::testing::{Country, Server};
 
+mod batches;
+
 struct Scene {
     country: Country,
     server: Server,

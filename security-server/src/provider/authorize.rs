@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jibek_certs::{ocsp::OcspResponse, trust::Trust};
+use jibek_certs::trust::Trust;
 use jibek_conf::Snapshot;
 use jibek_protocol::{
     id::{ClientId, ServerId, ServiceId},
@@ -258,7 +258,7 @@ fn prove_peer(
     }
     let responses: Vec<_> = ocsp
         .iter()
-        .filter_map(|der| OcspResponse::parse(der.clone()).ok())
+        .filter_map(|der| context.certificates.response(der))
         .collect();
     let authorities = conf
         .authorities(client.instance())

@@ -230,8 +230,9 @@ fn hash_value(digest: &Digest, xml: &mut String) {
     xml.push_str("</DigestValue>\n        </ns2:HashValue>\n");
 }
 
-const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
-const NAMESPACES: &str =
+pub(super) const DECLARATION: &str =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
+pub(super) const NAMESPACES: &str =
     " xmlns=\"http://www.w3.org/2000/09/xmldsig#\" xmlns:ns2=\"http://cyber.ee/hashchain\">\n";
 /// Upper bound of a result's length; the chain's fixed text is shorter.
 const RESULT_BYTES: usize = 512;

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod both_readers;
 mod shapes;
 use crate::{
     container::{Container, ContainerLimits},

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     schema::{self, check_chain, check_result, digest_value},
-    step_digest,
+    step_digest, written,
 };
 use crate::{
     names::{DS_NAMESPACE, HASH_CHAIN_NAMESPACE},
@@ -147,6 +147,25 @@ impl ChainError {
 /// # Errors
 /// [`ChainError`].
 pub fn verify<'a>(
+    result: &[u8],
+    chain_name: &str,
+    chain: &[u8],
+    inputs: &dyn Fn(&str) -> Input<'a>,
+    required: &[String],
+) -> Result<VerifiedChain, ChainError> {
+    let covered = |references: &[DataReference]| {
+        let mut required = required.iter();
+        required.all(|name| references.iter().any(|reference| reference.name == *name))
+    };
+    let written = written::verify(result, chain_name, chain, inputs);
+    match written.filter(|references| covered(references)) {
+        Some(references) => Ok(VerifiedChain { references }),
+        None => walk(result, chain_name, chain, inputs, required),
+    }
+}
+
+/// The same for a chain in whatever way it is written.
+pub(super) fn walk<'a>(
     result: &[u8],
     chain_name: &str,
     chain: &[u8],
