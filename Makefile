@@ -3,6 +3,10 @@
 CARGO ?= cargo
 # Where the demo leaves its state; `make demo STATE=DIR` puts it elsewhere.
 STATE ?= $(CURDIR)/state
+# `make bench FULL=1` measures the whole matrix; JSON=FILE and SVG=DIR write what it found.
+FULL ?=
+JSON ?=
+SVG ?=
 # `make fuzz SECONDS=600` gives every target its share of ten minutes.
 SECONDS ?= 60
 # `make demo ONCE=1` ends with the exit status of the story instead of staying up.
@@ -19,6 +23,7 @@ help: ## Say what there is
 	@echo
 	@echo "  make demo ONCE=1    end after the story instead of staying up"
 	@echo "  make demo STATE=DIR keep everything it makes under DIR (default: ./state)"
+	@echo "  make bench FULL=1   the whole matrix; JSON=FILE and SVG=DIR write what it found"
 	@echo "  make fuzz SECONDS=600 TARGETS='container soap'"
 
 demo: ## A whole country on this machine: four agencies, three servers, evidence, proof
@@ -34,10 +39,9 @@ lint: ## Format, clippy, documentation, dependencies
 	@.ci/need build
 	@CARGO="$(CARGO)" .ci/lint
 
-bench: ## Exchanges a second, latency, memory and CPU, next to the same calls without the bus
+bench: ## Exchanges a second, latency, memory, CPU and counts next to direct calls; every message proved
 	@.ci/need build
-	$(CARGO) build --release --locked --bins
-	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-bench
+	@CARGO="$(CARGO)" .ci/bench $(if $(filter-out 0,$(FULL)),--full) $(if $(JSON),--json "$(JSON)") $(if $(SVG),--svg "$(SVG)")
 
 fuzz: ## Every parser against mutated input for a share of SECONDS; a table of executions and crashes
 	@.ci/need build

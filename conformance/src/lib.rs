@@ -2,6 +2,7 @@
 
 pub mod agencies;
 pub mod asic;
+pub mod bench;
 pub mod cases;
 pub mod country;
 pub mod demo;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -62,33 +62,17 @@ impl Process {
     /// What it has used so far, from `/proc`.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let id = self.child.id();
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // After the name in parentheses: state is field 3, utime 14, stime 15, in ticks of 1/100 s.
-        let fields: Vec<_> = stat
-            .rsplit_once(") ")
-            .map(|(_, rest)| rest.split(' ').collect())
-            .unwrap_or_default();
-        let ticks = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field: &&str| field.parse::<f64>().ok())
-                .unwrap_or(0.0)
-        };
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let kib = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .and_then(|rest| rest.split_whitespace().next())
-                .and_then(|number| number.parse().ok())
-                .unwrap_or(0)
-        };
-        Usage {
-            cpu_seconds: (ticks(11) + ticks(12)) / 100.0,
-            resident_kib: kib("VmRSS:"),
-            peak_kib: kib("VmHWM:"),
-        }
+        usage_of(&self.child.id().to_string())
+    }
+
+    /// Lets the peak of its memory begin again at what it is now.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us.
+    pub fn forget_peak(&self) -> io::Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        File::options().write(true).open(path)?.write_all(b"5")
     }
 
     /// Its process id.
@@ -129,6 +113,54 @@ impl Process {
         self.child.kill()?;
         self.child.wait().map(|_| ())
     }
+}
+
+/// What this process has used so far, from `/proc`.
+#[must_use]
+pub fn usage_of_self() -> Usage {
+    usage_of("self")
+}
+
+/// Processor time of the processes that this one started and that have ended, in seconds.
+#[must_use]
+pub fn cpu_seconds_of_ended_children() -> f64 {
+    let fields = stat("self");
+    ticks(&fields, 13) + ticks(&fields, 14)
+}
+
+fn usage_of(process: &str) -> Usage {
+    let fields = stat(process);
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let kib = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0)
+    };
+    Usage {
+        cpu_seconds: ticks(&fields, 11) + ticks(&fields, 12),
+        resident_kib: kib("VmRSS:"),
+        peak_kib: kib("VmHWM:"),
+    }
+}
+
+/// Fields of `/proc/PID/stat` after the name in parentheses: the state, field 3, comes first.
+fn stat(process: &str) -> Vec<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .map(|(_, rest)| rest.split(' ').map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
+/// A field in ticks of 1/100 s, as seconds.
+fn ticks(fields: &[String], index: usize) -> f64 {
+    fields
+        .get(index)
+        .and_then(|field| field.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 100.0
 }
 
 impl Drop for Process {
@@ -235,23 +267,37 @@ impl Programs {
         index: usize,
         server: &PlannedServer,
     ) -> io::Result<Process> {
-        let dir = prepared.server_dir(server);
-        let process = Process::start(
-            server.id.code(),
-            &self.path("jibek-server"),
-            &[
-                "run",
-                "--config",
-                &dir.join("jibek-server.toml").display().to_string(),
-            ],
-            &dir.join("server.log"),
-        )?;
+        let process = self.launch("jibek-server", prepared, server)?;
         let address = prepared.plan().net.server(index);
         let url = format!("http://{address}:{}/readyz", Net::ADMIN_PORT);
         http::until_ok(&url, Duration::from_secs(30))
             .await
             .map_err(io::Error::other)?;
         Ok(process)
+    }
+
+    /// Starts one server by a program of this name, and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn launch(
+        &self,
+        program: &str,
+        prepared: &Prepared,
+        server: &PlannedServer,
+    ) -> io::Result<Process> {
+        let dir = prepared.server_dir(server);
+        Process::start(
+            server.id.code(),
+            &self.path(program),
+            &[
+                "run",
+                "--config",
+                &dir.join("jibek-server.toml").display().to_string(),
+            ],
+            &dir.join("server.log"),
+        )
     }
 }
 
