@@ -426,7 +426,7 @@ const MOST_FAILURES: u64 = 20;
 /// The longest wait for the first answer of every connection.
 const LONGEST_START: Duration = Duration::from_secs(30);
 /// The longest wait for one call.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -255,6 +255,14 @@ impl Entry {
             figure(counts.mean_tree),
             figure(counts.largest_tree),
         );
+        let busy = row.cpu_us.first().copied().unwrap_or(0.0) * row.rate / 1e6;
+        if busy > BUSY {
+            let _ = writeln!(
+                text,
+                "         the load generator's one thread was busy for {:.0} % of the time: the row may be its limit",
+                busy * 100.0
+            );
+        }
         if let Some(allocations) = counts.allocations {
             let _ = writeln!(
                 text,
@@ -299,6 +307,8 @@ pub fn heading() -> String {
     )
 }
 
+/// Share of a core from which the load generator may be what limits a row.
+const BUSY: f64 = 0.7;
 /// Version of the JSON.
 const FORMAT: u32 = 1;
 
