@@ -180,6 +180,12 @@ fn quick() -> Vec<Part> {
                     ],
                 },
                 Chapter {
+                    name: "large bodies, digest only",
+                    counting: false,
+                    digest_only: true,
+                    cases: vec![few(Shape::RestDown, 32 * MB, 16, 16)],
+                },
+                Chapter {
                     name: "servers that count allocations",
                     counting: true,
                     digest_only: false,
