@@ -9,7 +9,15 @@ mod message;
 pub use identity::{AuthIdentity, SignIdentity, ocsp_answers};
 pub use message::{Answer, Message};
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jibek_certs::{DigestAlgorithm, digest::digest};
@@ -171,7 +179,7 @@ impl Peer {
         body: Option<Bytes>,
         now: OffsetDateTime,
     ) -> Message {
-        let request_id = "7b1c2a44-5a3d-4c37-9d5f-0d1c4a6f3e21";
+        let request_id = &fresh_request_id();
         let block = RestRequestBlock::seal(
             method,
             path,
@@ -215,10 +223,7 @@ impl Peer {
         let mut message = Message::new();
         message.header(names::X_HASH_ALGORITHM, "SHA-512");
         message.header(names::X_ORIGINAL_CONTENT_TYPE, content_type);
-        message.header(
-            names::X_ROAD_REQUEST_ID,
-            "0f3a9f16-6a0c-4f5e-8ad8-2b8f2f0f9d11",
-        );
+        message.header(names::X_ROAD_REQUEST_ID, &fresh_request_id());
         message.header(names::X_PROXY_VERSION, "7.8.0");
         message.header(names::X_ORIGINAL_SOAP_ACTION, "\"\"");
         for ocsp in &self.auth_ocsp {
@@ -347,6 +352,13 @@ impl Peer {
             responder: task,
         })
     }
+}
+
+/// A request id like no other: one that came before would not be executed again.
+fn fresh_request_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("7b1c2a44-5a3d-4c37-9d5f-{number:012x}")
 }
 
 /// A key and certificates to show in a TLS handshake.

@@ -425,8 +425,8 @@ async fn our_answers_are_those_of_real_servers() {
     ] {
         let theirs = Recorded::fixture(&dir, name);
         let path = format!("/r1/{PROVIDER}/rest/items");
-        let message = hand.rest(HAND_MADE, method, &path, body, now);
         for tls in [Tls::Modern, Tls::Legacy] {
+            let message = hand.rest(HAND_MADE, method, &path, body.clone(), now);
             let answer = hand.call(to, tls, &message).await.unwrap();
             let own = Recorded::read(&answer.bytes);
             assert_same_answer(&own, &theirs);

@@ -25,6 +25,7 @@ use crate::{
     ocsp::{self, OcspKeeper},
     outbound::chain,
     peers::Peers,
+    provider::Once,
     random::Random,
     readiness,
     sealer::Sealer,
@@ -249,6 +250,8 @@ impl App {
         let (log, recovery) = MessageLog::open(log_config, disk)
             .map_err(|error| part("the message log")(chain(&error)))?;
         tracing::info!(?recovery, "message log open");
+        let once = Once::of_log(&log, &config.peers)
+            .map_err(|error| part("the message log")(chain(&error)))?;
         let settings = StampSettings {
             interval: config.timestamping.interval,
             records: config.timestamping.records,
@@ -338,6 +341,7 @@ impl App {
             keys,
             log,
             sealer,
+            once,
             peers,
             ocsp,
             services,

@@ -94,6 +94,17 @@ pub struct PeerSettings {
     pub idle_timeout: Duration,
     /// Unused connections kept for each peer. Default 256.
     pub connections_per_peer: usize,
+    /// How old a connection may get before it carries no further message. Default 3600 s.
+    pub connection_age: Duration,
+    /// How often one message is sent again when its connection was lost; 0 is never. Default 10.
+    pub repeats: usize,
+    /// How long after the first loss a message is sent again. Default 30 s.
+    pub repeat_for: Duration,
+    /// How long a request that was executed is recognised when it comes again, at least. Default 3600 s.
+    pub once_for: Duration,
+    /// The newest so many executed requests are recognised; older ones may be forgotten before `once_for` has passed. Default
+    /// 450000, which take up to 18 MB.
+    pub once_requests: usize,
     /// Servers that announce an older version are refused (`message-path.md` 4.2). Default: none is.
     pub minimum_version: Option<Version>,
 }
@@ -291,6 +302,11 @@ struct RawPeers {
     answer_timeout_seconds: Option<Spanned<u64>>,
     idle_timeout_seconds: Option<Spanned<u64>>,
     connections_per_peer: Option<Spanned<u64>>,
+    connection_age_seconds: Option<Spanned<u64>>,
+    repeats: Option<Spanned<u64>>,
+    repeat_seconds: Option<Spanned<u64>>,
+    once_seconds: Option<Spanned<u64>>,
+    once_requests: Option<Spanned<u64>>,
     minimum_version: Option<Spanned<String>>,
 }
 
@@ -396,6 +412,11 @@ impl RawConfig {
                 answer_timeout: seconds(&peers.answer_timeout_seconds, 600)?,
                 idle_timeout: seconds(&peers.idle_timeout_seconds, 60)?,
                 connections_per_peer: count(&peers.connections_per_peer, 256, 1, 10_000)?,
+                connection_age: seconds(&peers.connection_age_seconds, 3600)?,
+                repeats: count(&peers.repeats, 10, 0, 1000)?,
+                repeat_for: seconds(&peers.repeat_seconds, 30)?,
+                once_for: seconds(&peers.once_seconds, 3600)?,
+                once_requests: count(&peers.once_requests, 450_000, 1000, 100_000_000)?,
                 minimum_version: peers
                     .minimum_version
                     .as_ref()

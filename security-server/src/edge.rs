@@ -115,6 +115,7 @@ pub(crate) async fn serve_peers(
                     remote,
                     stack: tls.stack,
                     used: AtomicBool::new(false),
+                    may_repeat: tls.once,
                 });
                 let handler = Arc::clone(&context);
                 serve(&context, &bounds, stream, move |request| {

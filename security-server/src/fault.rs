@@ -319,6 +319,23 @@ impl ProviderError for provider::DispatchError {
     }
 }
 
+impl ProviderError for provider::RepeatError {
+    fn code(&self) -> String {
+        let what = match self {
+            Self::Log(_) => return codes::LOGGING_FAILED.to_owned(),
+            Self::NotKept => "answer_not_kept",
+            Self::Unknown => "outcome_unknown",
+        };
+        compose(&[codes::REPEATED_REQUEST], what)
+    }
+}
+
+impl ProviderError for provider::StillUnderWay {
+    fn code(&self) -> String {
+        compose(&[codes::REPEATED_REQUEST], "under_way")
+    }
+}
+
 impl ProviderError for provider::SealReplyError {
     fn code(&self) -> String {
         match self {
@@ -374,7 +391,12 @@ fn transport_code(error: &TransportError) -> &'static str {
 
 /// A fault as the whole answer of a transport message (`message-path.md` 4.5).
 pub(crate) fn transport_response(fault: &Fault) -> Response<Body> {
-    soap_response(fault.to_soap())
+    transport_document(fault.to_soap())
+}
+
+/// The document of a fault as the whole answer of a transport message.
+pub(crate) fn transport_document(document: Bytes) -> Response<Body> {
+    soap_response(document)
 }
 
 /// A fault as the answer to an information system.

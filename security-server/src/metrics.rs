@@ -54,6 +54,7 @@ impl Metrics {
         let in_flight = Family::<SideLabels, Gauge>::default();
         let peer_connections = Family::<PeerLabels, Counter>::default();
         let peer_checks = Family::<CheckLabels, Counter>::default();
+        let repeats = Family::<RepeatLabels, Counter>::default();
         let stamps = Family::<StampLabels, Counter>::default();
         let ocsp_fetches = Family::<OutcomeLabels, Counter>::default();
         let refreshes = Family::<OutcomeLabels, Counter>::default();
@@ -98,6 +99,11 @@ impl Metrics {
             peer_checks.clone(),
         );
         registry.register(
+            "repeats",
+            "Messages sent or received more than once, by what came of it",
+            repeats.clone(),
+        );
+        registry.register(
             "stamp_batches",
             "Time-stamp requests, by outcome",
             stamps.clone(),
@@ -140,6 +146,7 @@ impl Metrics {
                 in_flight,
                 peer_connections,
                 peer_checks,
+                repeats,
                 stamps,
                 stamped_records,
                 ocsp_fetches,
@@ -256,6 +263,14 @@ impl Metrics {
         self.inner
             .peer_checks
             .get_or_create(&CheckLabels { outcome })
+            .inc();
+    }
+
+    /// Counts a message that was repeated: on the consumer's side by us, on the provider's side by a peer.
+    pub fn repeat(&self, side: SideLabel, outcome: RepeatLabel) {
+        self.inner
+            .repeats
+            .get_or_create(&RepeatLabels { side, outcome })
             .inc();
     }
 
@@ -429,6 +444,7 @@ struct Inner {
     in_flight: Family<SideLabels, Gauge>,
     peer_connections: Family<PeerLabels, Counter>,
     peer_checks: Family<CheckLabels, Counter>,
+    repeats: Family<RepeatLabels, Counter>,
     stamps: Family<StampLabels, Counter>,
     stamped_records: Counter,
     ocsp_fetches: Family<OutcomeLabels, Counter>,
@@ -457,6 +473,19 @@ pub enum CheckLabel {
     Remembered,
     /// Its chain and OCSP answers were verified.
     Verified,
+}
+
+/// What came of a message that was repeated.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RepeatLabel {
+    /// An answer.
+    Answered,
+    /// A fault of whom it was sent to, the same that came or would have come the first time.
+    Fault,
+    /// Nothing: no more repeats were allowed (consumer's side).
+    GivenUp,
+    /// A fault that says why there is no answer although it came before (provider's side).
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -495,6 +524,7 @@ written! {
     WayLabel { Inbound: "inbound", Outbound: "outbound" }
     OutcomeLabel { Fault: "fault", Ok: "ok" }
     ReuseLabel { New: "new", Reused: "reused" }
+    RepeatLabel { Answered: "answered", Fault: "fault", GivenUp: "given_up", Refused: "refused" }
     CheckLabel { Refused: "refused", Remembered: "remembered", Verified: "verified" }
 }
 
@@ -543,6 +573,12 @@ struct PeerLabels {
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct CheckLabels {
     outcome: CheckLabel,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct RepeatLabels {
+    side: SideLabel,
+    outcome: RepeatLabel,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]

@@ -1,19 +1,24 @@
 //! The provider's side: another server calls one of our services.
 //!
-//! `identify` runs once per connection and yields the peer; then each line of [`serve`] and [`answer`] is one step.
+//! `identify` runs once per connection and yields the peer; then each line of [`serve`], [`first`] and [`answer`] is one
+//! step. A request that came before takes the way of [`once_more`].
 
 mod authorize;
 mod dispatch;
 mod identify;
+mod once;
 mod open;
 mod record;
 mod release;
+mod repeat;
 mod seal;
 
 pub(crate) use authorize::AuthorizeError;
 pub(crate) use dispatch::DispatchError;
 pub(crate) use identify::{IdentifyError, Peer};
+pub(crate) use once::{Once, StillUnderWay};
 pub(crate) use open::{OpenError, tail};
+pub(crate) use repeat::RepeatError;
 pub(crate) use seal::SealReplyError;
 
 use std::sync::{Arc, atomic::Ordering};
@@ -27,9 +32,11 @@ use crate::{
     context::Context,
     exchange::Exchange,
     fault::{self, Refusal},
-    metrics::{SideLabel, WayLabel},
+    metrics::{RepeatLabel, SideLabel, WayLabel},
     transport::{Incoming, Outgoing},
 };
+use once::{Again, Claim, Outcome, Turn};
+use open::VerifiedRequest;
 use record::RecordedRequest;
 
 /// Serves one message of a peer.
@@ -55,7 +62,7 @@ pub(crate) async fn handle(
                 Refusal::provider(&error)
             }
             Ok(mut parts) => match serve(&context, &peer, &head, &mut parts, &mut exchange).await {
-                Ok(recorded) => return finish(context, recorded, exchange).await,
+                Ok(claim) => return finish(context, &peer, claim, exchange).await,
                 Err(refusal) => {
                     let limits = &context.config.limits;
                     tokio::spawn(parts.drain(limits.drain_bytes, limits.drain_time));
@@ -70,14 +77,15 @@ pub(crate) async fn handle(
     fault::transport_response(&fault)
 }
 
-/// From the header part to the request on disk. Until its end the peer may go away and nothing has happened.
+/// From the header part to the signed request, and whose turn it is. Until its end the peer may go away and nothing has
+/// happened.
 async fn serve(
     context: &Context,
     peer: &Peer,
     head: &identify::Head,
     parts: &mut Incoming,
     exchange: &mut Exchange,
-) -> Result<RecordedRequest, Refusal> {
+) -> Result<Claim, Refusal> {
     let now = context.clock.now();
     let conf = context.conf.snapshot(); // one configuration for the whole message
     let permit = authorize::request(context, head, peer, parts, &conf, now)
@@ -88,22 +96,33 @@ async fn serve(
         .await
         .map_err(|error| Refusal::provider(&error))?;
     exchange.received(context, request.body_bytes());
-    record::request(context, request)
+    context
+        .once
+        .claim(request, context.config.peers.answer_timeout)
         .await
         .map_err(|error| Refusal::provider(&error))
 }
 
-/// After the request is on disk the work no longer depends on the peer's patience: it goes on in a task of its own.
+/// Who has the turn goes on in a task of its own, which no longer depends on the peer's patience.
 async fn finish(
     context: Arc<Context>,
-    recorded: RecordedRequest,
+    peer: &Peer,
+    claim: Claim,
     exchange: Exchange,
 ) -> Response<Body> {
     let (head, response) = oneshot::channel();
     let guard = context.drain.guard();
     let task_context = Arc::clone(&context);
+    let may_repeat = peer.may_repeat;
     tokio::spawn(async move {
-        answer(task_context, recorded, head, exchange).await;
+        match claim {
+            Claim::First(request, turn) => {
+                first(task_context, request, turn, head, may_repeat, exchange).await;
+            }
+            Claim::Again(again, outcome) => {
+                once_more(task_context, again, outcome, head, exchange).await;
+            }
+        }
         drop(guard);
     });
     match response.await {
@@ -114,17 +133,43 @@ async fn finish(
     }
 }
 
+/// From the signed request to the signed answer.
+async fn first(
+    context: Arc<Context>,
+    request: VerifiedRequest,
+    turn: Turn,
+    head: oneshot::Sender<Response<Body>>,
+    may_repeat: bool,
+    exchange: Exchange,
+) {
+    match record::request(&context, request).await {
+        Ok(recorded) => {
+            turn.recorded();
+            answer(context, recorded, turn, head, may_repeat, exchange).await;
+        }
+        Err(error) => {
+            drop(turn); // nothing happened: who comes again is the first
+            let fault = Refusal::provider(&error).into_fault(&*context.random);
+            exchange.refused(&context, &fault, false);
+            let _ = head.send(fault::transport_response(&fault));
+        }
+    }
+}
+
 /// From the request on disk to the signed answer.
 async fn answer(
     context: Arc<Context>,
     recorded: RecordedRequest,
+    turn: Turn,
     head: oneshot::Sender<Response<Body>>,
+    may_repeat: bool,
     exchange: Exchange,
 ) {
     let reply = match dispatch::call(&context, recorded).await {
         Ok(reply) => reply,
         Err((DispatchError::Fault(document), _)) => {
             // The service's own words: they go on as they are, unsigned and unlogged (`message-path.md` 2.6).
+            turn.refused(&document);
             exchange.answered(&context, 0);
             release::service_fault(&context, document, head).await;
             return;
@@ -132,11 +177,16 @@ async fn answer(
         Err((error, message)) => {
             let fault = Refusal::provider(&error).into_fault(&*context.random);
             exchange.refused(&context, &fault, false);
-            release::refusal_before_answer(&context, &message, &fault, head).await;
+            let document = fault.to_soap();
+            turn.refused(&document);
+            release::refusal_before_answer(&context, &message, document, head).await;
             return;
         }
     };
     let (mut outgoing, body) = Outgoing::start(&*context.random, context.config.limits.body_stall);
+    if may_repeat {
+        outgoing.outlive_peer();
+    }
     if head
         .send(release::response_head(&context, &outgoing, &reply, body))
         .is_err()
@@ -153,6 +203,7 @@ async fn answer(
     };
     match outcome.await {
         Ok(recorded) => {
+            turn.answered(recorded.id());
             let bytes = recorded.body_bytes();
             match release::reply(recorded, outgoing).await {
                 Ok(()) => exchange.answered(&context, bytes),
@@ -162,7 +213,42 @@ async fn answer(
         Err(refusal) => {
             let fault = refusal.into_fault(&*context.random);
             exchange.refused(&context, &fault, false);
-            release::refusal(&fault, outgoing).await;
+            let document = fault.to_soap();
+            turn.refused(&document);
+            release::refusal(document, outgoing).await;
+        }
+    }
+}
+
+/// A request that came before: it gets what the first one got, and is not executed.
+async fn once_more(
+    context: Arc<Context>,
+    again: Again,
+    outcome: Outcome,
+    head: oneshot::Sender<Response<Body>>,
+    exchange: Exchange,
+) {
+    let count = |outcome| context.metrics.repeat(SideLabel::Provider, outcome);
+    if let Outcome::Fault(document) = outcome {
+        count(RepeatLabel::Fault);
+        exchange.answered(&context, 0);
+        let _ = head.send(fault::transport_document(document));
+        return;
+    }
+    match repeat::answer(&context, again, &outcome).await {
+        Ok(found) => {
+            count(RepeatLabel::Answered);
+            let bytes = found.body_bytes();
+            match repeat::send(&context, found, head).await {
+                Ok(()) => exchange.answered(&context, bytes),
+                Err(gone) => exchange.lost(&context, &gone),
+            }
+        }
+        Err(error) => {
+            count(RepeatLabel::Refused);
+            let fault = Refusal::provider(&error).into_fault(&*context.random);
+            exchange.refused(&context, &fault, false);
+            let _ = head.send(fault::transport_response(&fault));
         }
     }
 }

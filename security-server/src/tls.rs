@@ -56,6 +56,8 @@ pub struct PeerTls {
     pub stack: Stack,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// Whether both ends said that a request is executed once, however often it arrives ([`ONCE`]).
+    pub once: bool,
 }
 
 /// A TLS stack.
@@ -80,6 +82,15 @@ enum Inner {
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+/// Our name in ALPN for HTTP/1.1 between servers that execute a signed request once, however often it arrives: what was lost with
+/// a connection may be sent again. A peer without this name speaks plain HTTP/1.1, as before.
+pub const ONCE: &[u8] = b"jibek-once/1";
+
+/// What both ends of a connection between servers offer in ALPN.
+fn offered() -> Vec<Vec<u8>> {
+    vec![ONCE.to_vec(), b"http/1.1".to_vec()]
 }
 
 /// The certificates and the key of `auth` as rustls wants them.

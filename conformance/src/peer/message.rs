@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use jibek_evidence::seal::Sealed;
-use jibek_protocol::{header as names, multipart::MultipartWriter};
+use jibek_protocol::{
+    header as names,
+    multipart::{MultipartEvent, MultipartLimits, MultipartReader, MultipartWriter},
+};
 
 /// A transport message, for a test to spoil.
 #[derive(Clone, Debug)]
@@ -48,6 +51,16 @@ impl Message {
             self.part(names::HASH_CHAIN, chain.clone());
         }
         self.part(names::SIGNATURE, sealed.signature.clone());
+    }
+
+    /// Its `x-road-request-id`.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        let found = self
+            .headers
+            .iter()
+            .find(|(name, _)| name == names::X_ROAD_REQUEST_ID);
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     /// The part with this content type.
@@ -120,6 +133,50 @@ impl Answer {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
+    /// The parts of the multipart in it, content type and bytes, up to where it breaks off.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(String, Bytes)> {
+        let Some(end) = self.bytes.windows(4).position(|it| it == b"\r\n\r\n") else {
+            return Vec::new();
+        };
+        let (head, body) = self.bytes.split_at(end + 4);
+        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let text = self.text();
+        let boundary = text
+            .split_once("boundary=")
+            .and_then(|(_, rest)| rest.split(['\r', ';']).next())
+            .unwrap_or_default();
+        let body = if head.contains("transfer-encoding: chunked") {
+            unchunked(body)
+        } else {
+            body.to_vec()
+        };
+        let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
+        let Ok(mut reader) = MultipartReader::new(boundary.as_bytes(), MultipartLimits::default())
+        else {
+            return Vec::new();
+        };
+        let _ = reader.push(body.into());
+        while let Some(event) = reader.poll_event() {
+            match event {
+                MultipartEvent::PartStart(headers) => {
+                    let content_type = headers.content_type().unwrap_or_default();
+                    parts.push((content_type.to_owned(), Vec::new()));
+                }
+                MultipartEvent::Data(data) => {
+                    if let Some((_, bytes)) = parts.last_mut() {
+                        bytes.extend_from_slice(&data);
+                    }
+                }
+                _ => {}
+            }
+        }
+        parts
+            .into_iter()
+            .map(|(content_type, bytes)| (content_type, bytes.into()))
+            .collect()
+    }
+
     /// The code of the fault in it, if it is one.
     #[must_use]
     pub fn fault_code(&self) -> Option<String> {
@@ -128,4 +185,22 @@ impl Answer {
         rest.split_once("</faultcode>")
             .map(|(code, _)| code.to_owned())
     }
+}
+
+/// Takes the framing of HTTP off, up to where it breaks off.
+fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") {
+        let size = std::str::from_utf8(bytes.get(..end).unwrap_or_default()).unwrap_or_default();
+        let Ok(size) = usize::from_str_radix(size, 16) else {
+            break;
+        };
+        let rest = bytes.get(end + 2..).unwrap_or_default();
+        whole.extend_from_slice(rest.get(..size.min(rest.len())).unwrap_or_default());
+        if size == 0 {
+            break;
+        }
+        bytes = rest.get(size + 2..).unwrap_or_default();
+    }
+    whole
 }

@@ -85,7 +85,8 @@ async fn messages_that_are_none_are_refused() {
     let mut cases: Vec<(&str, Vec<u8>, String)> = Vec::new();
 
     // The head. Weakness 5: the id of the exchange is what was signed.
-    let id = "x-road-request-id: 7b1c2a44-5a3d-4c37-9d5f-0d1c4a6f3e21\r\n";
+    let id = format!("x-road-request-id: {}\r\n", get.request_id());
+    let id = id.as_str();
     let hash = "x-hash-algorithm: SHA-512\r\n";
     for (name, from, to, code) in [
         (
@@ -288,10 +289,8 @@ async fn messages_that_are_none_are_refused() {
 
     // The block.
     let client = format!("x-road-client:{HAND_MADE}");
-    let tail = [
-        "x-road-id:a",
-        "x-road-request-id:7b1c2a44-5a3d-4c37-9d5f-0d1c4a6f3e21",
-    ];
+    let request_id = format!("x-road-request-id:{}", get.request_id());
+    let tail = ["x-road-id:a", request_id.as_str()];
     let block_of = |extra: &[&str]| {
         let mut lines = extra.to_vec();
         lines.extend(tail);

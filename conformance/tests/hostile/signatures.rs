@@ -65,10 +65,12 @@ async fn a_signature_covers_everything_or_nothing_happens() {
     let (get, post) = (scene.get(), scene.post(BODY));
 
     // The forger's tools make signatures that are taken: a refusal below is about what was forged.
-    let again = signed(get.clone(), |old| resign(hand, old, str::to_owned));
     for tls in STACKS {
+        let again = signed(scene.get(), |old| resign(hand, old, str::to_owned));
         scene.accepted("signed again", tls, &again).await;
-        scene.accepted("as it should be", tls, &post).await;
+        scene
+            .accepted("as it should be", tls, &scene.post(BODY))
+            .await;
     }
 
     let malformed = format!("{SIGNATURE}.malformed_signature");

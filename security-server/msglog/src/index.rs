@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::codec::Reader;
 use crate::commit::{self, Commit};
-use crate::record::{Direction, RecordHead};
+use crate::record::{Direction, RecordHead, Side};
 use crate::runs::Runs;
 
 pub(crate) mod file;
@@ -55,6 +55,21 @@ impl Entry {
             service: hash_of(|out| commit::put_service(out, service)),
             party: hash_of(|out| commit::put_client(out, local_party)),
         }
+    }
+
+    /// The side that recorded it, and whether it is a request.
+    pub(crate) fn way(&self) -> (Side, Direction) {
+        let side = if self.flags & commit::PROVIDER == 0 {
+            Side::Consumer
+        } else {
+            Side::Provider
+        };
+        let direction = if self.flags & commit::RESPONSE == 0 {
+            Direction::Request
+        } else {
+            Direction::Response
+        };
+        (side, direction)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -217,11 +232,7 @@ pub(crate) struct Filter {
 
 impl Filter {
     pub(crate) fn fits(&self, entry: &Entry) -> bool {
-        let direction = if entry.flags & commit::RESPONSE == 0 {
-            Direction::Request
-        } else {
-            Direction::Response
-        };
+        let (_, direction) = entry.way();
         self.message.is_none_or(|it| it == entry.message)
             && self.request.is_none_or(|it| it == entry.request)
             && self.client.is_none_or(|it| it == entry.client)

@@ -80,6 +80,7 @@ mod memory;
 mod num;
 mod read;
 mod reader;
+mod recent;
 mod record;
 mod recover;
 mod retire;
@@ -99,8 +100,8 @@ pub use log::{LogConfig, MessageLog, Stats};
 pub use read::Query;
 pub use reader::{Ids, LogReader, ReaderReport};
 pub use record::{
-    BodyInfo, Direction, Kind, Record, RecordHead, RecordId, RecordParts, Side, Stamp, StampBatch,
-    StampId, Unstamped,
+    BodyInfo, Direction, Kind, Record, RecordHead, RecordId, RecordParts, RequestMark, Side, Stamp,
+    StampBatch, StampId, Unstamped,
 };
 pub use recover::{Damage, RecoveryReport};
 pub use retire::{Retired, SealedSegment};

@@ -11,7 +11,7 @@ use crate::committer::{Committer, Job};
 use crate::error::LogError;
 use crate::fs::Fs;
 use crate::read::{self, Query};
-use crate::record::{Record, RecordId, StampBatch, StampId, Unstamped};
+use crate::record::{Record, RecordId, RequestMark, StampBatch, StampId, Unstamped};
 use crate::recover::{Recovered, RecoveryReport, recover};
 use crate::store::{Store, add};
 
@@ -154,6 +154,25 @@ impl MessageLog {
     /// [`LogError::Io`] or [`LogError::Damaged`] if it cannot be read.
     pub fn body(&self, id: RecordId, index: u32) -> Result<Option<BodySource>, LogError> {
         read::body(&self.0.store, id, index)
+    }
+
+    /// Requests that this server recorded on the provider's side, newest first, at most `limit`: at least those of the
+    /// last `window_ms` milliseconds before the newest record, and those that were answered in it; some thousands
+    /// whatever their times. Whole segments are taken, so there may be older ones, too. The clock of the machine plays
+    /// no part. A damaged request is left out.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] if the log cannot be read.
+    pub fn recent_requests(
+        &self,
+        window_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<RequestMark>, LogError> {
+        crate::recent::requests(
+            &self.0.store,
+            |newest_ms| newest_ms.saturating_sub(window_ms),
+            limit,
+        )
     }
 
     /// The oldest records without a stamp, in the order of ids, at most `limit`; fewer also when their signatures

@@ -114,17 +114,23 @@ impl Query {
 }
 
 /// A segment as a reader needs it, taken out of the shared state.
-struct Located {
+pub(crate) struct Located {
     key: SegmentKey,
     source: Source,
 }
 
 impl Located {
-    fn of(segment: &Segment) -> Self {
+    pub(crate) fn of(segment: &Segment) -> Self {
         Self {
             key: segment.key,
             source: segment.source.clone(),
         }
+    }
+
+    /// The description of one of its records.
+    pub(crate) fn commit(&self, store: &Store, entry: &Entry) -> Result<Commit, LogError> {
+        let (file, path) = self.file(store)?;
+        read_commit(file.as_ref(), &path, self.key, entry).map(|(commit, _)| commit)
     }
 
     /// Whether all of its records have ids up to this one.

@@ -166,6 +166,20 @@ pub struct BodyInfo {
     pub digest_only: bool,
 }
 
+/// By what a request is recognised when it comes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestMark {
+    /// Who asks.
+    pub client: ClientId,
+    /// `x-road-request-id`.
+    pub request_id: String,
+    /// SHA-512 of the message.
+    pub message_sha512: [u8; 64],
+    /// SHA-512 of its bodies, in the order they were begun.
+    pub body_sha512: Vec<[u8; 64]>,
+}
+
 /// The time-stamp over a record, opaque to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

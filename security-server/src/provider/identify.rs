@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     pub(crate) stack: Stack,
     /// Whether a message came on it already.
     pub(crate) used: AtomicBool,
+    /// Whether it knows that we execute a request once, and so may send one again.
+    pub(crate) may_repeat: bool,
 }
 
 /// Why a transport message was refused by its header alone.

@@ -31,6 +31,14 @@ impl VerifiedRequest {
         let body = self.body.as_ref().map(|body| body.length);
         self.permit.message().body_bytes(body)
     }
+
+    /// The hash of the request that its answer carries.
+    pub(super) fn request_hash(&self) -> String {
+        spool::request_hash(
+            &self.permit.message().hashed(&self.message_digest),
+            self.body.as_ref().map(|body| &body.digest),
+        )
+    }
 }
 
 /// Why a request was not opened.

@@ -1,6 +1,6 @@
 //! On disk, with everything that proves it. Nothing is acted on before.
 
-use jibek_msglog::{BodySource, Direction, RecordHead, Side};
+use jibek_msglog::{BodySource, Direction, RecordHead, RecordId, Side};
 use jibek_protocol::id::{ClientId, ServiceId};
 
 use super::{authorize::Permit, open::VerifiedRequest, seal::SealedReply};
@@ -24,10 +24,16 @@ pub(crate) struct RecordedRequest {
 #[derive(Debug)]
 pub(crate) struct RecordedReply {
     pub(super) signature: SignatureParts,
+    id: RecordId,
     body_bytes: u64,
 }
 
 impl RecordedReply {
+    /// Its record.
+    pub(crate) fn id(&self) -> RecordId {
+        self.id
+    }
+
     /// Length of the answer's body, in bytes.
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes
@@ -41,6 +47,7 @@ pub(crate) async fn request(
 ) -> Result<RecordedRequest, RecordError> {
     let now = context.clock.now();
     context.gate.check(now).map_err(RecordError::Gate)?;
+    let request_hash = request.request_hash();
     let VerifiedRequest {
         permit,
         draft,
@@ -49,10 +56,6 @@ pub(crate) async fn request(
         signature,
     } = request;
     let message = permit.message();
-    let request_hash = spool::request_hash(
-        &message.hashed(&message_digest),
-        body.as_ref().map(|body| &body.digest),
-    );
     let head = RecordHead {
         time_ms: millis(now),
         side: Side::Provider,
@@ -96,7 +99,7 @@ pub(crate) async fn reply(
         status: names.status,
     };
     let parts = record_parts(sealed.message, &sealed.message_digest, &sealed.signature);
-    sealed
+    let committed = sealed
         .draft
         .commit(head, parts)
         .await
@@ -104,6 +107,7 @@ pub(crate) async fn reply(
     context.timestamper.recorded();
     Ok(RecordedReply {
         signature: sealed.signature,
+        id: committed.id(),
         body_bytes: sealed.body.map_or(0, |body| body.length),
     })
 }

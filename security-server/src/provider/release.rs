@@ -1,7 +1,8 @@
 //! The last parts: the signature of a recorded answer, or a fault in its place.
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use jibek_protocol::{fault::Fault, header as names};
+use jibek_protocol::header as names;
 use tokio::sync::oneshot;
 
 use super::{dispatch::Reply, record::RecordedReply};
@@ -22,7 +23,8 @@ pub(crate) fn response_head(
     multipart_head(context, outgoing, reply.original_content_type(), body)
 }
 
-fn multipart_head(
+/// The head of a multipart answer.
+pub(super) fn multipart_head(
     context: &Context,
     outgoing: &Outgoing,
     original_content_type: Option<&str>,
@@ -50,9 +52,9 @@ pub(crate) async fn reply(recorded: RecordedReply, mut outgoing: Outgoing) -> Re
 }
 
 /// Sends a fault as the last part.
-pub(crate) async fn refusal(fault: &Fault, mut outgoing: Outgoing) {
+pub(crate) async fn refusal(fault: Bytes, mut outgoing: Outgoing) {
     let sent = async {
-        outgoing.whole_part(part::SOAP, fault.to_soap()).await?;
+        outgoing.whole_part(part::SOAP, fault).await?;
         outgoing.close().await
     };
     if sent.await.is_err() {
@@ -63,7 +65,7 @@ pub(crate) async fn refusal(fault: &Fault, mut outgoing: Outgoing) {
 /// Sends the fault document of a service as the only part.
 pub(crate) async fn service_fault(
     context: &Context,
-    document: bytes::Bytes,
+    document: Bytes,
     head: oneshot::Sender<Response<Body>>,
 ) {
     let (mut outgoing, body) = Outgoing::start(&*context.random, context.config.limits.body_stall);
@@ -85,12 +87,12 @@ pub(crate) async fn service_fault(
 pub(crate) async fn refusal_before_answer(
     context: &Context,
     kind: &MessageType,
-    fault: &Fault,
+    fault: Bytes,
     head: oneshot::Sender<Response<Body>>,
 ) {
     match kind {
         MessageType::Soap => {
-            let _ = head.send(fault::transport_response(fault));
+            let _ = head.send(fault::transport_document(fault));
         }
         MessageType::Rest => {
             let (outgoing, body) =

@@ -9,9 +9,9 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Inner, PeerStream, PeerTls, Stack,
+    Inner, ONCE, PeerStream, PeerTls, Stack,
     hello::{self, ClientHello, HelloError, Replay},
-    identity, legacy, presented, provider,
+    identity, legacy, offered, presented, provider,
     verify::{LeafVerifier, Registered},
 };
 use crate::{
@@ -180,6 +180,7 @@ impl Built {
             .with_client_cert_verifier(LeafVerifier::new(Arc::clone(registered), true))
             .with_single_cert(chain, key)
             .map_err(|error| AcceptError::Setup(error.into()))?;
+        modern.alpn_protocols = offered();
         modern.session_storage = ServerSessionMemoryCache::new(SESSIONS);
         let legacy = legacy
             .then(|| legacy::server_context(auth, Arc::clone(registered)))
@@ -226,6 +227,7 @@ async fn modern_handshake(
         certificates: presented(connection.peer_certificates()).ok_or(AcceptError::Unreadable)?,
         stack: Stack::Modern,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        once: connection.alpn_protocol() == Some(ONCE),
     };
     Ok((PeerStream(Inner::ModernInbound(Box::new(stream))), tls))
 }
@@ -248,6 +250,7 @@ async fn legacy_handshake(
         certificates: legacy::presented(stream.ssl()).ok_or(AcceptError::Unreadable)?,
         stack: Stack::Legacy,
         resumed: stream.ssl().session_reused(),
+        once: false,
     };
     Ok((PeerStream(Inner::LegacyInbound(Box::new(stream))), tls))
 }

@@ -13,11 +13,11 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Inner, PeerStream, PeerTls, Stack,
+    Inner, ONCE, PeerStream, PeerTls, Stack,
     hello::Replay,
     identity, legacy,
     memory::{Mark, Memory},
-    presented, provider,
+    offered, presented, provider,
     resume::LegacyClient,
     verify::LeafVerifier,
 };
@@ -253,6 +253,7 @@ impl Built {
             .with_custom_certificate_verifier(LeafVerifier::any(true))
             .with_client_auth_cert(chain, key)
             .map_err(|error| TlsError::Setup(error.into()))?;
+        modern.alpn_protocols = offered();
         modern.resumption = Resumption::in_memory_sessions(SESSIONS);
         let legacy = legacy
             .then(|| LegacyClient::new(auth))
@@ -307,6 +308,7 @@ async fn modern_handshake(
             .ok_or(TlsError::Unreadable { address })?,
         stack: Stack::Modern,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        once: connection.alpn_protocol() == Some(ONCE),
     };
     Ok((PeerStream(Inner::ModernOutbound(Box::new(stream))), tls))
 }
@@ -323,6 +325,7 @@ async fn legacy_handshake(
         certificates: legacy::presented(stream.ssl()).ok_or(TlsError::Unreadable { address })?,
         stack: Stack::Legacy,
         resumed: stream.ssl().session_reused(),
+        once: false,
     };
     Ok((PeerStream(Inner::LegacyOutbound(TokioIo::new(stream))), tls))
 }

@@ -31,6 +31,7 @@ pub(crate) struct Outgoing {
     writer: MultipartWriter,
     patience: Duration,
     sender: Option<Sender<Bytes, BodyError>>,
+    outlives_peer: bool,
 }
 
 /// Chunks that may wait for the peer to read them.
@@ -47,8 +48,15 @@ impl Outgoing {
             writer: MultipartWriter::new(multipart::boundary("xtop", &seed)),
             patience,
             sender: Some(sender),
+            outlives_peer: false,
         };
         (message, channel.boxed_unsync())
+    }
+
+    /// From now on the message is made to its end although its peer may have gone: the peer may ask for it again. Only
+    /// [`Outgoing::close`] tells that it went.
+    pub(crate) fn outlive_peer(&mut self) {
+        self.outlives_peer = true;
     }
 
     /// Returns the value of the HTTP header `Content-Type`.
@@ -67,15 +75,34 @@ impl Outgoing {
         if chunk.is_empty() {
             return Ok(());
         }
-        let sender = self.sender.as_mut().ok_or(PeerGone)?;
+        let Some(sender) = self.sender.as_mut() else {
+            return self.without_peer();
+        };
         match timeout(self.patience, sender.send(Frame::data(chunk))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => {
                 self.sender = None;
-                Err(PeerGone)
+                self.without_peer()
             }
-            // Dropped, the message aborts its body: the peer must not take it for a whole one.
-            Err(_) => Err(PeerGone),
+            Err(_) => {
+                // The peer must not take it for a whole one.
+                self.abort();
+                self.without_peer()
+            }
+        }
+    }
+
+    fn without_peer(&self) -> Result<(), PeerGone> {
+        if self.outlives_peer {
+            Ok(())
+        } else {
+            Err(PeerGone)
+        }
+    }
+
+    fn abort(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            sender.abort(Box::new(io::Error::other("the message was given up")));
         }
     }
 
@@ -106,15 +133,12 @@ impl Outgoing {
     pub(crate) async fn close(mut self) -> Result<(), PeerGone> {
         let end = self.writer.clone().close();
         self.data(end).await?;
-        self.sender = None;
-        Ok(())
+        self.sender.take().map(drop).ok_or(PeerGone)
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            sender.abort(Box::new(io::Error::other("the message was given up")));
-        }
+        self.abort();
     }
 }

@@ -115,6 +115,8 @@ codes! {
     MISSING_SOAP = "missing_soap";
     /// Connection refused or reset, or bad host.
     NETWORK_ERROR = "network_error";
+    /// The same request came before, is not executed again, and there is no answer to give (not a code of X-Road).
+    REPEATED_REQUEST = "repeated_request";
     /// The service is disabled.
     SERVICE_DISABLED = "service_disabled";
     /// Prefix: the provider's side failed.
