@@ -8,5 +8,11 @@
     reason = "tests may panic and tell, their helpers too"
 )]
 
+#[path = "once/consumer.rs"]
+mod consumer;
 #[path = "once/provider.rs"]
 mod provider;
+#[path = "once/proxy.rs"]
+mod proxy;
+#[path = "once/torn.rs"]
+mod torn;

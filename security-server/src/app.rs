@@ -8,7 +8,11 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use jibek_certs::time::Clock;
 use jibek_conf::{Anchor, ConfDir, FetchOptions, Fetcher, Snapshot, fetch::Federations};
 use jibek_msglog::{LogConfig, MessageLog, fs::Fs};
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
 
 use crate::{
     admin::{self, Admin},
@@ -349,6 +353,8 @@ impl App {
             timestamper,
             internal_certificate: Some(internal.certificate().der().clone()),
             evidence,
+            // The others get through to peers that are there.
+            waiting_for_peers: Semaphore::new((config.limits.messages / 2).max(1)),
             metrics,
             drain,
             config,

@@ -10,6 +10,7 @@ mod record;
 mod release;
 mod resolve;
 mod seal;
+mod send;
 
 pub(crate) use connect::ConnectError;
 pub(crate) use identify::IdentifyError;
@@ -29,11 +30,13 @@ use crate::{
     context::Context,
     exchange::Exchange,
     fault::{self, Refusal},
-    metrics::SideLabel,
+    metrics::{RepeatLabel, SideLabel},
 };
 pub(crate) use answer::AnswerForm;
+use connect::Way;
 use open::VerifiedReply;
-use record::RecordedRequest;
+use record::{Asked, RecordedRequest};
+use send::Sending;
 
 /// Serves one request of an information system.
 pub(crate) async fn handle(
@@ -111,17 +114,66 @@ async fn serve(
     Ok((recorded, conf))
 }
 
-/// From the request on disk to the answer on disk.
+/// From the request on disk to the answer on disk. What is lost with a connection is sent again where nobody can act on it
+/// twice.
 async fn conclude(
     context: &Context,
     recorded: RecordedRequest,
-    conf: &Snapshot,
+    conf: &Arc<Snapshot>,
 ) -> Result<record::RecordedReply, Refusal> {
-    let released = release::request(recorded).await;
-    let verified: VerifiedReply = open::reply(context, released, conf)
-        .await
-        .map_err(|error| Refusal::consumer(&error))?;
-    record::reply(context, verified)
+    let RecordedRequest {
+        mut asked,
+        sending,
+        mut way,
+    } = recorded;
+    let outcome = until_answered(context, &mut asked, sending, &mut way, conf).await;
+    if way.was_repeated() {
+        let outcome = match &outcome {
+            Ok(_) => RepeatLabel::Answered,
+            Err(refusal) if refusal.is_foreign() => RepeatLabel::Fault,
+            Err(_) => RepeatLabel::GivenUp,
+        };
+        context.metrics.repeat(SideLabel::Consumer, outcome);
+    }
+    record::reply(context, &asked.identified, outcome?)
         .await
         .map_err(|error| Refusal::consumer(&error))
+}
+
+async fn until_answered(
+    context: &Context,
+    asked: &mut Asked,
+    mut sending: Sending,
+    way: &mut Way,
+    conf: &Arc<Snapshot>,
+) -> Result<VerifiedReply, Refusal> {
+    let mut lost = None;
+    loop {
+        let released = match release::request(context, asked, sending, way, conf).await {
+            Ok(released) => released,
+            Err(error) => return Err(more_telling(error, lost)),
+        };
+        if !way.goes_on() {
+            asked.body = None;
+        }
+        let error = match open::reply(context, asked, released, conf).await {
+            Ok(verified) => return Ok(verified),
+            Err(error) if error.is_lost() => error,
+            Err(error) => return Err(Refusal::consumer(&error)),
+        };
+        tracing::info!(%error, "an answer was lost");
+        sending = match release::again(context, asked, way, conf).await {
+            Ok(sending) => sending,
+            Err(other) => return Err(more_telling(other, Some(error))),
+        };
+        lost = Some(error);
+    }
+}
+
+/// Of a request that the peer may have acted on, that counts, and not why it could not be sent again.
+fn more_telling(error: SealError, lost: Option<OpenError>) -> Refusal {
+    match lost {
+        Some(lost) if matches!(error, SealError::PeerGone) => Refusal::consumer(&lost),
+        _ => Refusal::consumer(&error),
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jibek_certs::time::Clock;
 use jibek_msglog::MessageLog;
+use tokio::sync::Semaphore;
 
 use crate::{
     asic::Evidence,
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     /// What information systems on this machine may show in place of a client's certificate.
     pub(crate) internal_certificate: Option<bytes::Bytes>,
     pub(crate) evidence: Evidence,
+    /// Messages that may wait for a peer which is away.
+    pub(crate) waiting_for_peers: Semaphore,
     pub(crate) metrics: Metrics,
     pub(crate) drain: Drain,
 }

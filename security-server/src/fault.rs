@@ -192,7 +192,7 @@ impl ConsumerError for consumer::SealError {
         match self {
             Self::Broken(_) | Self::PeerGone => own(codes::IO_ERROR),
             Self::EarlyAnswer | Self::EarlyFault(_) => own(&reading(codes::INVALID_MESSAGE)),
-            Self::Log(_) => own(codes::LOGGING_FAILED),
+            Self::Log(_) | Self::Unreadable(_) => own(codes::LOGGING_FAILED),
             Self::NoOcsp { .. } => own(codes::CANNOT_CREATE_SIGNATURE),
             Self::Seal(error) => own(seal_code(error)),
         }
@@ -230,7 +230,7 @@ impl ConsumerError for consumer::OpenError {
             Self::MissingMessage {
                 kind: MessageType::Soap,
             } => own(codes::MISSING_SOAP),
-            Self::NoAnswer { .. } => own(codes::IO_ERROR),
+            Self::Lost(_) | Self::NoAnswer { .. } => own(codes::IO_ERROR),
             Self::RequestHash => own(codes::INCONSISTENT_RESPONSE),
             Self::Signature(error) => own(&signature_code(error)),
             Self::Soap(error) => own(&reading(error.code())),

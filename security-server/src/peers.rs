@@ -4,6 +4,7 @@
 //! judged each time it is handed out, from the certificates of its handshake, so a connection opened for one provider carries
 //! another only when it may.
 
+mod away;
 mod judge;
 mod link;
 mod pool;
@@ -23,7 +24,10 @@ use hyper_util::rt::TokioIo;
 use jibek_certs::{Clock, Timestamp};
 use jibek_conf::{ServerAddress, Snapshot};
 use jibek_protocol::id::ClientId;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 pub use link::{PeerConnection, SendError};
 
@@ -36,6 +40,7 @@ use crate::{
     random::Random,
     tls::{PeerConnector, TlsError},
 };
+use away::Away;
 use judge::Judge;
 use link::{Errand, Link};
 use pool::Pool;
@@ -51,6 +56,7 @@ pub struct Peers {
     pool: Arc<Pool>,
     judge: Judge,
     winners: Mutex<HashMap<Vec<String>, Winner>>,
+    away: Away,
 }
 
 /// Why there is no connection to a provider's server.
@@ -123,6 +129,7 @@ impl Peers {
             pool: Pool::new(settings),
             judge: Judge::new(settings, certificates),
             winners: Mutex::default(),
+            away: Away::default(),
         })
     }
 
@@ -143,7 +150,43 @@ impl Peers {
             provider: provider.clone(),
             snapshot: Arc::clone(snapshot),
             now,
+            fresh: false,
         };
+        self.connect(candidates, errand).await
+    }
+
+    /// As [`Peers::connection`], but none that was open before: for a message whose connection was lost.
+    ///
+    /// # Errors
+    /// As [`Peers::connection`].
+    pub async fn fresh_connection(
+        self: &Arc<Self>,
+        candidates: &[ServerAddress],
+        provider: &ClientId,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<PeerConnection, ConnectError> {
+        let errand = Errand {
+            provider: provider.clone(),
+            snapshot: Arc::clone(snapshot),
+            now: self.clock.now(),
+            fresh: true,
+        };
+        self.connect(candidates, errand).await
+    }
+
+    /// Tells whether one of `candidates` was reached lately and has been unreachable for a moment only, so that it may just be
+    /// starting again.
+    pub fn may_return(&self, candidates: &[ServerAddress]) -> bool {
+        let hosts = candidates.iter().map(|it| it.address.as_str());
+        hosts.into_iter().any(|host| self.away.may_return(host))
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        candidates: &[ServerAddress],
+        errand: Errand,
+    ) -> Result<PeerConnection, ConnectError> {
+        let now = errand.now;
         let mut left = self.shuffled(candidates);
         let mut set = left.clone();
         set.sort();
@@ -165,6 +208,7 @@ impl Peers {
                     None => match self.race(&left, limit).await {
                         Ok((host, stream)) => Choice::Connected(host, stream),
                         Err(error) => {
+                            left.iter().for_each(|host| self.away.missed(host));
                             last_io = error;
                             break;
                         }
@@ -174,13 +218,17 @@ impl Peers {
             let host = chosen.host().to_owned();
             match self.reach(chosen, &errand).await {
                 Ok((link, reused)) => {
+                    self.away.reached(&host);
                     if set.len() > 1 {
                         self.remember(set, &host, now);
                     }
                     return Ok(PeerConnection::new(Arc::clone(self), link, errand, reused));
                 }
                 Err(Unreached::Connect(error)) => last = Some(error),
-                Err(Unreached::Io(error)) => last_io = error,
+                Err(Unreached::Io(error)) => {
+                    self.away.missed(&host);
+                    last_io = error;
+                }
             }
             left.retain(|other| *other != host);
             limit = (limit / 2).max(LEAST_LIMIT);
@@ -194,7 +242,9 @@ impl Peers {
     /// An open connection to the chosen address that is accepted for the errand, else a new one.
     async fn reach(&self, chosen: Choice, errand: &Errand) -> Result<(Link, bool), Unreached> {
         let auth = self.auth()?;
-        while let Some(link) = self.pool.take(chosen.host(), &auth).await {
+        while !errand.fresh
+            && let Some(link) = self.pool.take(chosen.host(), &auth).await
+        {
             match self
                 .judge
                 .accept(&link.host, &link.tls.certificates, errand)
@@ -273,6 +323,7 @@ impl Peers {
             tls: Arc::new(tls),
             host: host.to_owned(),
             auth,
+            opened: Instant::now(),
         })
     }
 

@@ -151,6 +151,27 @@ impl Draft {
         Ok(())
     }
 
+    /// What has come of body number `index` so far, to be read again before the next chunk; `None` if it was not held. A
+    /// large body's chunks are written to its file first.
+    ///
+    /// Not cancel safe, as [`Draft::append_body`].
+    ///
+    /// # Errors
+    /// [`LogError::Full`] or [`LogError::Io`] for a large body.
+    pub async fn so_far(&mut self, index: u32) -> Result<Option<BodySource>, LogError> {
+        let memory = self.log.store().memory.clone();
+        let body = self.bodies.iter_mut().find(|body| body.index == index);
+        Ok(match body.map(|body| &mut body.held) {
+            None | Some(Held::Nowhere) => None,
+            Some(Held::Memory(_, chunks)) => Some(BodySource::memory(chunks.clone())),
+            Some(Held::File(file)) => {
+                file.write().await?;
+                file.wait().await?;
+                Some(BodySource::file(file.body.bytes(), file.position, &memory))
+            }
+        })
+    }
+
     /// Length so far of body number `index` in bytes.
     #[must_use]
     pub fn body_len(&self, index: u32) -> u64 {

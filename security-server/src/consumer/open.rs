@@ -18,12 +18,13 @@ use jibek_protocol::{
 };
 use tokio::time::timeout;
 
-use super::{identify::Identified, release::Released};
+use super::{identify::Identified, record::Asked, release::Released};
 use crate::{
-    chunks::Pace,
+    chunks::{ChunkError, Pace},
     context::{Context, bounds},
     fault::Foreign,
     message::RequestMessage,
+    peers::SendError,
     provider,
     spool::{self, Spooled},
     transport::{self, Incoming, MessageType, Part, SignatureParts, TransportError, part},
@@ -32,7 +33,6 @@ use crate::{
 /// An answer that belongs to our request and whose signature is right and covers every part.
 #[derive(Debug)]
 pub(crate) struct VerifiedReply {
-    pub(super) identified: Identified,
     pub(super) draft: Draft,
     pub(super) message: ReplyMessage,
     pub(super) message_digest: Digest,
@@ -90,11 +90,18 @@ pub(crate) enum OpenError {
         /// REST or SOAP.
         kind: MessageType,
     },
-    /// The peer gave no answer.
-    #[error("the provider's security server gave no answer: {reason}")]
+    /// The connection was lost before there was an answer.
+    #[error(
+        "the provider's security server gave no answer, and may have acted on the request: {0}"
+    )]
+    Lost(SendError),
+    /// The peer gave no answer in time.
+    #[error(
+        "the provider's security server gave no answer for {seconds} s, and may have acted on the request"
+    )]
     NoAnswer {
-        /// What happened.
-        reason: String,
+        /// How long this server waited, in seconds.
+        seconds: u64,
     },
     /// SOAP answers must carry the hash of the request.
     #[error("the answer does not carry the hash of the request")]
@@ -116,6 +123,21 @@ pub(crate) enum OpenError {
     Transport(TransportError),
 }
 
+impl OpenError {
+    /// Tells whether the answer was lost with its connection.
+    pub(crate) fn is_lost(&self) -> bool {
+        use provider::OpenError as Tail;
+        matches!(
+            self,
+            Self::Lost(_)
+                | Self::Transport(TransportError::Body(ChunkError::Broken { .. }))
+                | Self::Parts(Tail::Transport(TransportError::Body(
+                    ChunkError::Broken { .. }
+                )))
+        )
+    }
+}
+
 /// Why no fault could be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
@@ -126,26 +148,23 @@ pub(crate) enum ReadError {
 /// Waits for the answer, spools and verifies it.
 pub(crate) async fn reply(
     context: &Context,
+    asked: &Asked,
     released: Released,
     conf: &Snapshot,
 ) -> Result<VerifiedReply, OpenError> {
-    let Released {
+    let Asked {
         identified,
         request_hash,
-        connection,
-        answer,
-    } = released;
+        ..
+    } = asked;
+    let Released { connection, answer } = released;
     let patience = context.config.peers.answer_timeout;
     let response = match timeout(patience, answer).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
-            return Err(OpenError::NoAnswer {
-                reason: error.to_string(),
-            });
-        }
+        Ok(Err(error)) => return Err(OpenError::Lost(error)),
         Err(_) => {
             return Err(OpenError::NoAnswer {
-                reason: format!("nothing came for {} s", patience.as_secs()),
+                seconds: patience.as_secs(),
             });
         }
     };
@@ -155,7 +174,7 @@ pub(crate) async fn reply(
     };
     let keep = identified.keeping.of(Direction::Response);
     let mut draft = context.log.begin().keeping(keep);
-    let message = read_message(&identified, &mut parts).await?;
+    let message = read_message(identified, &mut parts).await?;
     let message_digest = spool::digest(message.bytes());
     let rest = matches!(message, ReplyMessage::Rest(_));
     let (body, signature) = match provider::tail(&mut parts, &mut draft, rest).await {
@@ -186,13 +205,12 @@ pub(crate) async fn reply(
             context.clock.now(),
         )
         .map_err(OpenError::Signature)?;
-    check_answers(&identified, &message, &request_hash)?;
+    check_answers(identified, &message, request_hash)?;
     // The connection can carry another message only if nothing of this one is left in it.
     if parts.finish(1024, bounds::LAST_WORDS).await {
         connection.recycle();
     }
     Ok(VerifiedReply {
-        identified,
         draft,
         message,
         message_digest,

@@ -1,12 +1,14 @@
 //! On disk, with everything that proves it: the request before its signature leaves, the answer before it is told.
 
-use jibek_msglog::{Committed, Direction, RecordHead, Side};
+use jibek_msglog::{BodySource, Committed, Direction, RecordHead, Side};
 use jibek_protocol::message::RestResponseBlock;
 
 use super::{
+    connect::Way,
     identify::Identified,
     open::{ReplyMessage, VerifiedReply},
-    seal::{SealedRequest, Sending},
+    seal::SealedRequest,
+    send::Sending,
 };
 use crate::{
     context::Context,
@@ -18,10 +20,20 @@ use crate::{
 /// A request that is on disk: only now may its signature leave.
 #[derive(Debug)]
 pub(crate) struct RecordedRequest {
+    pub(super) asked: Asked,
+    pub(super) sending: Sending,
+    pub(super) way: Way,
+}
+
+/// What stays the same however often a recorded request is sent.
+#[derive(Debug)]
+pub(crate) struct Asked {
     pub(super) identified: Identified,
     pub(super) signature: SignatureParts,
     pub(super) request_hash: String,
-    pub(super) sending: Sending,
+    pub(super) has_body: bool,
+    /// Held as long as it may have to be sent again.
+    pub(super) body: Option<BodySource>,
 }
 
 /// An answer that is on disk: only now may the consumer see it.
@@ -61,30 +73,36 @@ pub(crate) async fn request(
         body,
         signature,
         sending,
+        way,
     } = sealed;
     let head = head(&identified, now, Direction::Request, None);
     let message = identified.message.bytes().clone();
     let parts = record_parts(message, &message_digest, &signature);
-    draft.commit(head, parts).await.map_err(RecordError::Log)?;
+    let committed = draft.commit(head, parts).await.map_err(RecordError::Log)?;
     context.timestamper.recorded();
     let request_hash = spool::request_hash(&message_digest, body.as_ref().map(|body| &body.digest));
     Ok(RecordedRequest {
-        identified,
-        signature,
-        request_hash,
+        asked: Asked {
+            identified,
+            signature,
+            request_hash,
+            has_body: body.is_some(),
+            body: body.and_then(|_| committed.body(spool::BODY)),
+        },
         sending,
+        way,
     })
 }
 
 /// Writes an answer to the log.
 pub(crate) async fn reply(
     context: &Context,
+    identified: &Identified,
     verified: VerifiedReply,
 ) -> Result<RecordedReply, RecordError> {
     let now = context.clock.now();
     context.gate.check(now).map_err(RecordError::Gate)?;
     let VerifiedReply {
-        identified,
         draft,
         message,
         message_digest,
@@ -95,7 +113,7 @@ pub(crate) async fn reply(
         ReplyMessage::Rest(block) => Some(RestResponseBlock::status(block)),
         ReplyMessage::Soap(_) => None,
     };
-    let head = head(&identified, now, Direction::Response, status);
+    let head = head(identified, now, Direction::Response, status);
     let parts = record_parts(message.bytes().clone(), &message_digest, &signature);
     let committed = draft.commit(head, parts).await.map_err(RecordError::Log)?;
     context.timestamper.recorded();

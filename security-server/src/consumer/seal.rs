@@ -1,53 +1,28 @@
 //! The request: relayed to the peer while it is hashed and spooled, then signed. The signature stays here.
 
-use std::{future::Future, pin::Pin};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_conf::Snapshot;
 use jibek_evidence::seal::PartDigests;
 use jibek_msglog::{Direction, Draft, LogError};
-use jibek_protocol::{header as names, version};
-use tokio::time::timeout;
 
 use super::{
-    connect::Connected,
+    connect::{Connected, Way},
     identify::Identified,
-    open::{self, ReadError},
+    send::{Sending, Stopped},
 };
 use crate::{
-    body::Body,
     chunks::{ChunkError, Pace},
-    context::{Context, bounds},
+    context::Context,
     fault::Foreign,
     message::RequestMessage,
-    peers::{PeerConnection, SendError},
     sealer,
     spool::{self, Spool, Spooled},
-    transport::{Outgoing, PeerGone, SignatureParts, part},
+    transport::SignatureParts,
 };
-
-/// The peer's answer, which may come at any time.
-pub(crate) type Answer =
-    Pin<Box<dyn Future<Output = Result<Response<HttpIncoming>, SendError>> + Send>>;
-
-/// A transport message under way to the peer.
-pub(crate) struct Sending {
-    pub(super) connection: PeerConnection,
-    pub(super) outgoing: Outgoing,
-    pub(super) answer: Answer,
-}
-
-impl std::fmt::Debug for Sending {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Sending")
-            .field("outgoing", &self.outgoing)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A request that was relayed and signed. Its signature has not left.
 #[derive(Debug)]
@@ -58,6 +33,7 @@ pub(crate) struct SealedRequest {
     pub(super) body: Option<Spooled>,
     pub(super) signature: SignatureParts,
     pub(super) sending: Sending,
+    pub(super) way: Way,
 }
 
 impl SealedRequest {
@@ -95,69 +71,57 @@ pub(crate) enum SealError {
     /// No signature.
     #[error("the request could not be signed: {0}")]
     Seal(sealer::SealError),
+    /// The body was to be sent again.
+    #[error("the body could not be read back from the message log")]
+    Unreadable(#[source] std::io::Error),
 }
 
-/// Relays the request to the peer and signs it.
+/// Relays the request to the peer and signs it. A connection that is lost meanwhile is replaced by another, and what came of
+/// the body so far is sent again: nobody can have acted on it.
 ///
 /// Until this returns, a drop aborts the transport message: the peer sees it break off.
 pub(crate) async fn request(
     context: &Context,
     connected: Connected,
     body: &mut HttpIncoming,
-    conf: &Snapshot,
+    conf: &Arc<Snapshot>,
 ) -> Result<SealedRequest, SealError> {
     let Connected {
         identified,
-        mut connection,
-    } = connected;
-    let auth = context
-        .keys
-        .current()
-        .auth()
-        .cloned()
-        .ok_or_else(|| SealError::NoOcsp {
-            reason: "there is no authentication key".to_owned(),
-        })?;
-    let ocsp = context
-        .ocsp
-        .fresh_chain(auth.certificate(), conf, context.clock.now())
-        .map_err(|missing| SealError::NoOcsp {
-            reason: missing.to_string(),
-        })?;
-    let (outgoing, outgoing_body) =
-        Outgoing::start(&*context.random, context.config.limits.body_stall);
-    let request = transport_request(context, &identified, &connection, &outgoing, outgoing_body);
-    let mut sending = Sending {
-        answer: Box::pin(connection.send(request)),
         connection,
-        outgoing,
-    };
+        mut way,
+    } = connected;
     let keep = identified.keeping.of(Direction::Request);
-    let mut draft = context.log.begin().keeping(keep).relayed();
-    let relayed = {
-        let Sending {
-            outgoing, answer, ..
-        } = &mut sending;
-        let relay = relay(context, &identified, &ocsp, body, &mut draft, outgoing);
-        tokio::select! {
-            biased;
-            early = answer => Err(Stopped::Answered(early)),
-            relayed = relay => relayed,
-        }
+    let mut upload = Upload {
+        body,
+        pace: Pace::of_request(&context.config.limits),
+        draft: context.log.begin().keeping(keep).relayed(),
+        spool: None,
     };
-    let body = match relayed {
-        Ok(body) => body,
-        Err(Stopped::Failed(error)) => return Err(error),
-        Err(Stopped::Answered(early)) => return Err(early_answer(context, early).await),
-        Err(Stopped::Gone) => {
-            // A peer that broke the connection may have said why before it did.
-            let last_words = timeout(bounds::LAST_WORDS, sending.answer).await;
-            return Err(match last_words {
-                Ok(early) => early_answer(context, early).await,
-                Err(_) => SealError::PeerGone,
-            });
+    let mut sending = Sending::start(context, &identified, connection);
+    loop {
+        let ocsp = own_ocsp(context, conf)?;
+        let stopped = match relay(&mut sending, &identified, &ocsp, &mut upload).await {
+            Ok(()) => break,
+            Err(Failed::Here(error)) => return Err(error),
+            Err(Failed::Sending(stopped)) => stopped,
+        };
+        if let Some(error) = sending.last_words(context, stopped).await {
+            return Err(error);
         }
-    };
+        let connection = way
+            .another(context, &identified, conf)
+            .await
+            .ok_or(SealError::PeerGone)?;
+        sending = Sending::start(context, &identified, connection);
+    }
+    let Upload {
+        mut draft, spool, ..
+    } = upload;
+    let body = spool
+        .map(|spool| spool.finish(&mut draft))
+        .transpose()
+        .map_err(SealError::Log)?;
     let message_digest = spool::digest(identified.message.bytes());
     let parts = PartDigests {
         message: message_digest,
@@ -179,146 +143,83 @@ pub(crate) async fn request(
             signature: sealed.signature,
         },
         sending,
+        way,
     })
 }
 
-/// Why the relay stopped before its end.
-enum Stopped {
-    Answered(Result<Response<HttpIncoming>, SendError>),
-    Failed(SealError),
-    Gone,
+/// The OCSP answers for our own authentication chain, which go first.
+pub(super) fn own_ocsp(context: &Context, conf: &Snapshot) -> Result<Vec<Bytes>, SealError> {
+    let auth = context
+        .keys
+        .current()
+        .auth()
+        .cloned()
+        .ok_or_else(|| SealError::NoOcsp {
+            reason: "there is no authentication key".to_owned(),
+        })?;
+    context
+        .ocsp
+        .fresh_chain(auth.certificate(), conf, context.clock.now())
+        .map_err(|missing| SealError::NoOcsp {
+            reason: missing.to_string(),
+        })
 }
 
-impl From<PeerGone> for Stopped {
-    fn from(_: PeerGone) -> Self {
-        Self::Gone
+/// The consumer's body, as far as it has come.
+struct Upload<'a> {
+    body: &'a mut HttpIncoming,
+    pace: Pace,
+    draft: Draft,
+    /// From the first byte on.
+    spool: Option<Spool>,
+}
+
+/// Why the relay stopped before its end.
+enum Failed {
+    /// Not for the peer's sake.
+    Here(SealError),
+    Sending(Stopped),
+}
+
+impl From<Stopped> for Failed {
+    fn from(stopped: Stopped) -> Self {
+        Self::Sending(stopped)
     }
 }
 
-/// OCSP parts, message, body as it arrives (`message-path.md` 4.3).
+/// OCSP parts, message, body as it arrives (`message-path.md` 4.3); first what arrived before a connection was lost.
 async fn relay(
-    context: &Context,
+    sending: &mut Sending,
     identified: &Identified,
     ocsp: &[Bytes],
-    body: &mut HttpIncoming,
-    draft: &mut Draft,
-    outgoing: &mut Outgoing,
-) -> Result<Option<Spooled>, Stopped> {
-    for response in ocsp {
-        outgoing
-            .whole_part(part::OCSP_RESPONSE, response.clone())
-            .await?;
+    upload: &mut Upload<'_>,
+) -> Result<(), Failed> {
+    let logged = |error| Failed::Here(SealError::Log(error));
+    sending.message(identified, ocsp).await?;
+    if matches!(identified.message, RequestMessage::Soap(_)) {
+        return Ok(());
     }
-    let message = identified.message.bytes().clone();
-    match &identified.message {
-        RequestMessage::Soap(_) => {
-            let content_type = part::soap(&identified.content_type);
-            outgoing.whole_part(content_type, message).await?;
-            return Ok(None);
-        }
-        RequestMessage::Rest(_) => outgoing.whole_part(part::REST_REQUEST, message).await?,
+    if upload.spool.is_some() {
+        let body = upload.draft.so_far(spool::BODY).await.map_err(logged)?;
+        let body = body.ok_or(Failed::Here(SealError::PeerGone))?;
+        sending.body_again(body).await?;
     }
-    let mut pace = Pace::of_request(&context.config.limits);
-    let mut spool = None;
-    while let Some(chunk) = pace
-        .next(body)
-        .await
-        .map_err(|error| Stopped::Failed(SealError::Broken(error)))?
-    {
-        // The part exists only if a byte was read (`message-path.md` 3.5).
-        if spool.is_none() {
-            outgoing.part(part::REST_BODY).await?;
-        }
-        spool
+    loop {
+        let chunk = sending.meanwhile(upload.pace.next(upload.body)).await?;
+        let chunk = chunk.map_err(|error| Failed::Here(SealError::Broken(error)))?;
+        let Some(chunk) = chunk else { return Ok(()) };
+        // Spooled first: should it be lost on its way, it is sent again from there.
+        let first = upload.spool.is_none();
+        upload
+            .spool
             .get_or_insert_with(Spool::start)
-            .push(draft, &chunk)
+            .push(&mut upload.draft, &chunk)
             .await
-            .map_err(|error| Stopped::Failed(SealError::Log(error)))?;
-        outgoing.data(chunk).await?;
+            .map_err(logged)?;
+        // The part exists only if a byte was read (`message-path.md` 3.5).
+        if first {
+            sending.body_part().await?;
+        }
+        sending.data(chunk).await?;
     }
-    spool
-        .map(|spool: Spool| spool.finish(draft))
-        .transpose()
-        .map_err(|error| Stopped::Failed(SealError::Log(error)))
-}
-
-async fn early_answer(
-    context: &Context,
-    early: Result<Response<HttpIncoming>, SendError>,
-) -> SealError {
-    let Ok(response) = early else {
-        return SealError::PeerGone;
-    };
-    // An early answer is short; one that trickles on without end is none.
-    match timeout(bounds::LAST_WORDS, open::fault_only(context, response)).await {
-        Ok(Ok(fault)) => SealError::EarlyFault(fault),
-        Ok(Err(ReadError::NoFault)) | Err(_) => SealError::EarlyAnswer,
-        Ok(Err(ReadError::Broken)) => SealError::PeerGone,
-    }
-}
-
-/// The HTTP head of a transport message: names and order are those of X-Road (`message-path.md` 4.1).
-fn transport_request(
-    context: &Context,
-    identified: &Identified,
-    connection: &PeerConnection,
-    outgoing: &Outgoing,
-    body: Body,
-) -> Request<Body> {
-    let mut request = Request::new(body);
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = http::Uri::from_static("/");
-    let headers = request.headers_mut();
-    let value = |bytes: &[u8]| {
-        HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
-    };
-    let host = format!("{}:{}", connection.address(), context.config.peers.port);
-    let rest = matches!(identified.message, RequestMessage::Rest(_));
-    if rest {
-        headers.insert(
-            names::X_ROAD_MESSAGE_TYPE,
-            HeaderValue::from_static(names::MESSAGE_TYPE_REST),
-        );
-    }
-    headers.insert(
-        names::X_HASH_ALGORITHM,
-        HeaderValue::from_static(names::HASH_ALGORITHM),
-    );
-    headers.insert(
-        names::X_ORIGINAL_CONTENT_TYPE,
-        value(&identified.content_type),
-    );
-    headers.insert(
-        names::X_ROAD_REQUEST_ID,
-        value(identified.request_id.as_bytes()),
-    );
-    headers.insert(
-        names::X_PROXY_VERSION,
-        HeaderValue::from_static(version::PROXY_VERSION),
-    );
-    if !rest {
-        headers.insert(
-            names::X_ORIGINAL_SOAP_ACTION,
-            value(&identified.soap_action),
-        );
-    }
-    headers.insert(
-        header::TRANSFER_ENCODING,
-        HeaderValue::from_static("chunked"),
-    );
-    headers.insert(
-        header::CONTENT_TYPE,
-        value(outgoing.content_type().as_bytes()),
-    );
-    headers.insert(header::HOST, value(host.as_bytes()));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Keep-Alive"));
-    headers.insert(
-        header::USER_AGENT,
-        HeaderValue::from_static(concat!("Jibek/", env!("CARGO_PKG_VERSION"))),
-    );
-    headers.insert(
-        header::ACCEPT_ENCODING,
-        HeaderValue::from_static("identity"),
-    );
-    request
 }

@@ -6,7 +6,8 @@ use http::Response;
 use hyper::body::Incoming;
 use jibek_certs::{Certificate, Timestamp};
 use jibek_conf::Snapshot;
-use jibek_protocol::id::ClientId;
+use jibek_protocol::id::{ClientId, ServerId};
+use tokio::time::Instant;
 
 use super::{ConnectError, PeerRequest, Peers, Sender};
 use crate::tls::{PeerTls, Stack};
@@ -44,6 +45,8 @@ pub(super) struct Link {
     pub(super) host: String,
     /// SHA-256 of our certificate that it was made with.
     pub(super) auth: [u8; 32],
+    /// When it was opened.
+    pub(super) opened: Instant,
 }
 
 /// For whom a connection is wanted, under which configuration, when.
@@ -52,6 +55,8 @@ pub(super) struct Errand {
     pub(super) provider: ClientId,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) now: Timestamp,
+    /// Whether connections that were open before will not do.
+    pub(super) fresh: bool,
 }
 
 impl PeerConnection {
@@ -110,6 +115,23 @@ impl PeerConnection {
     /// Returns the peer's address as the configuration has it (host name or IP address), without a port.
     pub fn address(&self) -> &str {
         &self.host
+    }
+
+    /// Tells whether the peer executes a signed request once, however often it arrives, so that a message may be sent again after
+    /// its signature left.
+    pub fn once(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.once)
+    }
+
+    /// Returns which server the peer proved to be.
+    pub fn server(&self) -> Option<ServerId> {
+        let tls = self.tls()?;
+        let leaf = tls.certificates.first()?;
+        let server = self
+            .errand
+            .snapshot
+            .auth_cert_serves(leaf, &self.errand.provider);
+        Some(server.ok()?.id().clone())
     }
 
     /// Returns the certificates that the peer presented, leaf first.

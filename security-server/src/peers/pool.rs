@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout};
 use super::link::Link;
 use crate::config::PeerSettings;
 
-/// Unused connections by address. Bounded for each address and in time.
+/// Unused connections by address. Bounded for each address, in time unused and in age.
 #[derive(Debug)]
 pub(super) struct Pool {
     idle: Mutex<HashMap<String, Vec<Idle>>>,
     idle_timeout: Duration,
+    most_age: Duration,
     most: usize,
     sweeping: AtomicBool,
 }
@@ -34,6 +35,7 @@ impl Pool {
         Arc::new(Self {
             idle: Mutex::default(),
             idle_timeout: settings.idle_timeout,
+            most_age: settings.connection_age,
             most: settings.connections_per_peer,
             sweeping: AtomicBool::new(false),
         })
@@ -53,7 +55,7 @@ impl Pool {
                     .filter(|newest| newest.since.elapsed() < self.idle_timeout)?
                     .link
             };
-            if link.auth != *auth || link.sender.is_closed() {
+            if link.auth != *auth || link.sender.is_closed() || self.is_old(&link) {
                 continue;
             }
             // Gives the connection's own task the chance to notice that the other end has gone.
@@ -75,7 +77,7 @@ impl Pool {
 
     /// Keeps a connection whose exchange is complete.
     pub(super) fn put(self: &Arc<Self>, link: Link) {
-        if link.sender.is_closed() {
+        if link.sender.is_closed() || self.is_old(&link) {
             return;
         }
         {
@@ -104,12 +106,18 @@ impl Pool {
         }
     }
 
-    /// Drops what waits too long or is dead; tells whether nothing is left (and then the sweeper ends).
+    fn is_old(&self, link: &Link) -> bool {
+        link.opened.elapsed() >= self.most_age
+    }
+
+    /// Drops what waits too long, is too old or is dead; tells whether nothing is left (and then the sweeper ends).
     fn sweep(&self) -> bool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, waiting| {
             waiting.retain(|idle| {
-                idle.since.elapsed() < self.idle_timeout && !idle.link.sender.is_closed()
+                idle.since.elapsed() < self.idle_timeout
+                    && !idle.link.sender.is_closed()
+                    && !self.is_old(&idle.link)
             });
             !waiting.is_empty()
         });

@@ -118,6 +118,15 @@ impl Outgoing {
 
     /// Writes the signature and what belongs to it. After this the peer may act on the message.
     pub(crate) async fn signature(&mut self, parts: &SignatureParts) -> Result<(), PeerGone> {
+        self.announce_signature(parts).await?;
+        self.data(parts.signature.clone()).await
+    }
+
+    /// Writes what belongs to the signature, and starts its part.
+    pub(crate) async fn announce_signature(
+        &mut self,
+        parts: &SignatureParts,
+    ) -> Result<(), PeerGone> {
         if let Some(result) = &parts.hash_chain_result {
             self.whole_part(part::HASH_CHAIN_RESULT, result.clone())
                 .await?;
@@ -125,8 +134,7 @@ impl Outgoing {
         if let Some(chain) = &parts.hash_chain {
             self.whole_part(part::HASH_CHAIN, chain.clone()).await?;
         }
-        self.whole_part(part::SIGNATURE, parts.signature.clone())
-            .await
+        self.part(part::SIGNATURE).await
     }
 
     /// Writes the closing boundary and ends the HTTP body.
