@@ -9,6 +9,7 @@ mod connections;
 mod consumers;
 mod forge;
 mod liar;
+mod lost;
 mod messages;
 mod providers;
 mod scene;

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jibek_conf::{ServerAddress, Snapshot};
-use jibek_protocol::id::ServerId;
 use tokio::time::{Instant, timeout_at};
 
 use super::{identify::Identified, resolve::Resolved};
@@ -11,6 +10,7 @@ use crate::{
     context::Context,
     metrics::WayLabel,
     peers::{self, PeerConnection},
+    tls::PeerTls,
 };
 
 /// A request, the connection that will carry it, and how to come by another.
@@ -68,6 +68,7 @@ pub(crate) async fn peer(
             reach: Reach::Any,
             repeats: 0,
             lost: None,
+            released: None,
         },
     })
 }
@@ -80,6 +81,8 @@ pub(crate) struct Way {
     repeats: usize,
     /// When the first connection was lost.
     lost: Option<Instant>,
+    /// When the signature left first.
+    released: Option<Instant>,
 }
 
 impl Way {
@@ -95,8 +98,9 @@ impl Way {
 
     /// The signature leaves over `connection`.
     pub(super) fn released(&mut self, connection: &PeerConnection) {
-        let server = connection.server().filter(|_| connection.once());
-        self.reach = server.map_or(Reach::Nobody, Reach::Same);
+        self.released.get_or_insert_with(Instant::now);
+        let peer = connection.tls().filter(|peer| peer.once);
+        self.reach = peer.map_or(Reach::Nobody, Reach::Same);
     }
 
     /// Another connection: to any server of the provider as long as no peer can have acted on the message, then to the one that
@@ -112,25 +116,35 @@ impl Way {
     ) -> Option<PeerConnection> {
         let settings = &context.config.peers;
         let until = *self.lost.get_or_insert_with(Instant::now) + settings.repeat_for;
-        if self.repeats >= settings.repeats {
+        let forgotten = self
+            .released
+            .is_some_and(|since| since.elapsed() >= RECOGNISED);
+        if self.repeats >= settings.repeats || forgotten {
             return None;
         }
+        let provider = identified.message().service().provider();
         let mut candidates = self.candidates.clone();
-        match &self.reach {
-            Reach::Any => {}
+        let server = match &self.reach {
+            Reach::Any => None,
             Reach::Nobody => return None,
-            Reach::Same(server) => candidates.retain(|candidate| candidate.server == *server),
-        }
+            Reach::Same(peer) => {
+                let server = conf.auth_cert_serves(peer.certificates.first()?, provider);
+                Some(server.ok()?.id())
+            }
+        };
+        candidates.retain(|candidate| server.is_none_or(|server| candidate.server == *server));
+        let fits = |connection: &PeerConnection| {
+            server.is_none_or(|server| connection.once() && connection.is_to(server))
+        };
         let mut pauses = Pauses::after(self.repeats);
         self.repeats += 1;
-        let provider = identified.message().service().provider();
         loop {
             pauses.wait().await;
             let connecting = context.peers.fresh_connection(&candidates, provider, conf);
             match timeout_at(until, connecting).await {
                 Ok(Ok(connection)) => {
                     count(context, &connection);
-                    return Some(connection).filter(|connection| self.reach.holds(connection));
+                    return Some(connection).filter(fits);
                 }
                 Ok(Err(error)) => {
                     tracing::info!(%error, "a lost message waits for another connection");
@@ -148,18 +162,8 @@ enum Reach {
     Any,
     /// It left for a peer that might execute it twice.
     Nobody,
-    /// It left for this server, which executes it once.
-    Same(ServerId),
-}
-
-impl Reach {
-    fn holds(&self, connection: &PeerConnection) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Nobody => false,
-            Self::Same(server) => connection.once() && connection.server().as_ref() == Some(server),
-        }
-    }
+    /// It left for this peer, which executes it once.
+    Same(Arc<PeerTls>),
 }
 
 /// Pauses that double: none at first, then from 25 ms to 2 s.
@@ -204,3 +208,6 @@ fn count(context: &Context, connection: &PeerConnection) {
             .peer_connection(stack.into(), WayLabel::Outbound, reused);
     }
 }
+
+/// After that a message is not sent again: its server may have forgotten it. Half of what `once_seconds` is by default.
+const RECOGNISED: Duration = Duration::from_secs(1800);

@@ -123,15 +123,15 @@ impl PeerConnection {
         self.tls().is_some_and(|tls| tls.once)
     }
 
-    /// Returns which server the peer proved to be.
-    pub fn server(&self) -> Option<ServerId> {
-        let tls = self.tls()?;
-        let leaf = tls.certificates.first()?;
-        let server = self
-            .errand
-            .snapshot
-            .auth_cert_serves(leaf, &self.errand.provider);
-        Some(server.ok()?.id().clone())
+    /// Tells whether the peer proved to be `server`.
+    pub fn is_to(&self, server: &ServerId) -> bool {
+        let tls = self.tls();
+        let leaf = tls.as_ref().and_then(|tls| tls.certificates.first());
+        leaf.is_some_and(|leaf| {
+            let (snapshot, provider) = (&self.errand.snapshot, &self.errand.provider);
+            let entry = snapshot.auth_cert_serves(leaf, provider);
+            entry.is_ok_and(|entry| entry.id() == server)
+        })
     }
 
     /// Returns the certificates that the peer presented, leaf first.
@@ -164,7 +164,8 @@ impl PeerConnection {
         }
     }
 
-    fn tls(&self) -> Option<Arc<PeerTls>> {
+    /// Returns what is known of the connection.
+    pub fn tls(&self) -> Option<Arc<PeerTls>> {
         self.link
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
