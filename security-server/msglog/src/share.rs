@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     runs: HashMap<(usize, u32), Run>,
     bytes: usize,
     clock: u64,
+    /// The last whole part, and how it was stored: the next record of a batch has the same.
+    last: Option<(Bytes, Vec<Piece>)>,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,12 @@ impl Shared {
         if recurs == Recurs::Never {
             return self.keep(part.clone(), own).into_iter().collect();
         }
+        if let Some((last, pieces)) = &self.last
+            && recurs == Recurs::Whole
+            && last == part
+        {
+            return pieces.clone();
+        }
         let mut pieces = Vec::new();
         let mut glue = 0;
         let mut cut = |table: &mut Self, from: usize, to: usize, long: bool| {
@@ -72,6 +80,10 @@ impl Shared {
             glue = to;
         }
         cut(self, glue, part.len(), false);
+        // Small ones are not worth it, and would take the place of the signature that comes before them.
+        if recurs == Recurs::Whole && part.len() >= LONG_PART_BYTES {
+            self.last = Some((part.clone(), pieces.clone()));
+        }
         pieces
     }
 
@@ -139,6 +151,8 @@ fn long_runs(part: &[u8]) -> Vec<(usize, usize)> {
 
 /// A shared run costs a frame header and twelve bytes for each use.
 const LONG_BYTES: usize = 512;
+/// What is remembered as a whole: signatures, of several kilobytes.
+const LONG_PART_BYTES: usize = 2048;
 const MAX_RUNS: usize = 256;
 const MAX_BYTES: usize = 4 << 20;
 
