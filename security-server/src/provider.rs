@@ -187,12 +187,8 @@ async fn answer(
     if may_repeat {
         outgoing.outlive_peer();
     }
-    if head
-        .send(release::response_head(&context, &outgoing, &reply, body))
-        .is_err()
-    {
-        tracing::info!("the peer went away before the answer; the request stays recorded");
-    }
+    let response = release::response_head(&context, &outgoing, &reply, body);
+    outgoing.head(head, response);
     let outcome = async {
         let sealed = seal::reply(&context, reply, &mut outgoing)
             .await

@@ -2,6 +2,7 @@
 //!
 //! [`Outgoing`] writes parts while they are made, [`Incoming`] reads them as they come. Neither holds a body whole.
 
+mod handed;
 mod incoming;
 mod outgoing;
 

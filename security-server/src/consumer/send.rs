@@ -80,15 +80,20 @@ impl Sending {
             RequestMessage::Soap(_) => part::soap(&identified.content_type),
             RequestMessage::Rest(_) => part::REST_REQUEST,
         };
-        self.unless_answered(async |outgoing| {
+        let written = async |outgoing: &mut Outgoing| {
             for response in ocsp {
                 outgoing
                     .whole_part(part::OCSP_RESPONSE, response.clone())
                     .await?;
             }
-            outgoing.whole_part(content_type, message).await
-        })
-        .await
+            outgoing.whole_part(content_type, message).await?;
+            outgoing.flush().await
+        };
+        // There is room for it: written before the head is sent, it leaves with the head.
+        written(&mut self.outgoing)
+            .await
+            .map_err(|PeerGone| Stopped::Gone)?;
+        self.meanwhile(std::future::ready(())).await
     }
 
     /// Starts the body's part.
@@ -99,8 +104,11 @@ impl Sending {
 
     /// A chunk of the body.
     pub(super) async fn data(&mut self, chunk: Bytes) -> Result<(), Stopped> {
-        self.unless_answered(async |outgoing| outgoing.data(chunk).await)
-            .await
+        self.unless_answered(async |outgoing| {
+            outgoing.data(chunk).await?;
+            outgoing.flush().await
+        })
+        .await
     }
 
     /// The body's part with what there is of it already.

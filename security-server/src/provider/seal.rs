@@ -1,6 +1,7 @@
 //! The answer: relayed to the peer while it is hashed and spooled, then signed.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_certs::digest::Digest;
 use jibek_evidence::seal::PartDigests;
@@ -170,11 +171,18 @@ async fn relay(
 ) -> Result<Spooled, SealReplyError> {
     let mut pace = Pace::of_answer(&context.config.limits);
     let mut spool = Spool::start();
-    while let Some(chunk) = pace
-        .next(&mut incoming)
-        .await
-        .map_err(SealReplyError::Broken)?
-    {
+    loop {
+        let next = match pace.next(&mut incoming).now_or_never() {
+            Some(next) => next,
+            None => {
+                // The service is slow: the peer shall see that something comes.
+                outgoing.flush().await.map_err(SealReplyError::PeerGone)?;
+                pace.next(&mut incoming).await
+            }
+        };
+        let Some(chunk) = next.map_err(SealReplyError::Broken)? else {
+            break;
+        };
         spool
             .push(draft, &chunk)
             .await

@@ -1,21 +1,18 @@
 //! Writing a transport message part by part, with the peer's pace.
 
-use std::{io, time::Duration};
+use std::{mem, time::Duration};
 
 use bytes::Bytes;
-use http_body::Frame;
-use http_body_util::{
-    BodyExt,
-    channel::{Channel, Sender},
-};
+use http::Response;
 use jibek_protocol::multipart::{self, MultipartWriter};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{SignatureParts, part};
-use crate::{
-    body::{Body, BodyError},
-    random::Random,
+use super::{
+    SignatureParts,
+    handed::{self, Hand},
+    part,
 };
+use crate::{body::Body, random::Random};
 
 /// The peer stopped reading or the connection broke: nothing more can be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -24,18 +21,26 @@ pub(crate) struct PeerGone;
 
 /// A transport message under construction.
 ///
+/// What is written waits here until there is enough of it, or [`Outgoing::flush`], so that it leaves in one write: nobody can act
+/// on a part of a message.
+///
 /// Dropped before [`Outgoing::close`], it aborts the HTTP body, so that the peer sees a broken message and not a
 /// complete one without a signature.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     writer: MultipartWriter,
     patience: Duration,
-    sender: Option<Sender<Bytes, BodyError>>,
+    hand: Option<Hand>,
+    waiting: Vec<Bytes>,
+    waiting_bytes: usize,
+    head: Option<(oneshot::Sender<Response<Body>>, Response<Body>)>,
     outlives_peer: bool,
 }
 
-/// Chunks that may wait for the peer to read them.
+/// Handed over and not yet read by the peer: so many times what has gathered.
 const QUEUE: usize = 16;
+/// What gathers before it is handed over.
+const GATHERED_BYTES: usize = 16 << 10;
 
 impl Outgoing {
     /// Starts a message; the second value is the HTTP body that carries it. A peer that takes nothing for `patience` is
@@ -43,14 +48,22 @@ impl Outgoing {
     pub(crate) fn start(random: &dyn Random, patience: Duration) -> (Self, Body) {
         let mut seed = [0; 30];
         random.fill(&mut seed);
-        let (sender, channel) = Channel::new(QUEUE);
+        let (hand, body) = handed::body(QUEUE);
         let message = Self {
             writer: MultipartWriter::new(multipart::boundary("xtop", &seed)),
             patience,
-            sender: Some(sender),
+            hand: Some(hand),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            head: None,
             outlives_peer: false,
         };
-        (message, channel.boxed_unsync())
+        (message, body)
+    }
+
+    /// Gives `response`, the head of this message, to `peer` together with the first bytes.
+    pub(crate) fn head(&mut self, peer: oneshot::Sender<Response<Body>>, response: Response<Body>) {
+        self.head = Some((peer, response));
     }
 
     /// From now on the message is made to its end although its peer may have gone: the peer may ask for it again. Only
@@ -70,23 +83,44 @@ impl Outgoing {
         self.data(head).await
     }
 
-    /// Writes a chunk of the part that was started last. Waits until the peer has room.
+    /// Writes a chunk of the part that was started last. Waits until the peer has room, when enough has gathered.
     pub(crate) async fn data(&mut self, chunk: Bytes) -> Result<(), PeerGone> {
         if chunk.is_empty() {
             return Ok(());
         }
-        let Some(sender) = self.sender.as_mut() else {
+        self.waiting_bytes = self.waiting_bytes.saturating_add(chunk.len());
+        self.waiting.push(chunk);
+        if self.waiting_bytes >= GATHERED_BYTES {
+            return self.hand_over(false).await;
+        }
+        Ok(())
+    }
+
+    /// Sends what has gathered: to be called before waiting for what comes next.
+    pub(crate) async fn flush(&mut self) -> Result<(), PeerGone> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.hand_over(false).await
+    }
+
+    async fn hand_over(&mut self, is_end: bool) -> Result<(), PeerGone> {
+        self.waiting_bytes = 0;
+        let pieces = mem::take(&mut self.waiting);
+        let Some(hand) = self.hand.as_ref() else {
             return self.without_peer();
         };
-        match timeout(self.patience, sender.send(Frame::data(chunk))).await {
+        let handed = timeout(self.patience, hand.over(pieces, is_end)).await;
+        if let Some((peer, response)) = self.head.take()
+            && peer.send(response).is_err()
+        {
+            tracing::info!("the peer went away before the answer; the request stays recorded");
+        }
+        match handed {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => {
-                self.sender = None;
-                self.without_peer()
-            }
-            Err(_) => {
-                // The peer must not take it for a whole one.
-                self.abort();
+            // The peer has gone, or must not take the message for a whole one.
+            Ok(Err(_)) | Err(_) => {
+                self.hand = None;
                 self.without_peer()
             }
         }
@@ -97,12 +131,6 @@ impl Outgoing {
             Ok(())
         } else {
             Err(PeerGone)
-        }
-    }
-
-    fn abort(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            sender.abort(Box::new(io::Error::other("the message was given up")));
         }
     }
 
@@ -140,13 +168,8 @@ impl Outgoing {
     /// Writes the closing boundary and ends the HTTP body.
     pub(crate) async fn close(mut self) -> Result<(), PeerGone> {
         let end = self.writer.clone().close();
-        self.data(end).await?;
-        self.sender.take().map(drop).ok_or(PeerGone)
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        self.abort();
+        self.waiting.push(end);
+        self.hand_over(true).await?;
+        self.hand.take().map(drop).ok_or(PeerGone)
     }
 }
