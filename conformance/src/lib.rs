@@ -15,4 +15,5 @@ pub mod process_world;
 pub mod processes;
 pub mod proof;
 pub mod system;
+pub mod torture;
 pub mod world;

@@ -39,10 +39,26 @@ impl Process {
     ///
     /// When it cannot be started.
     pub fn start(name: &str, program: &Path, arguments: &[&str], log: &Path) -> io::Result<Self> {
+        Self::start_with(name, program, arguments, &[], log)
+    }
+
+    /// Starts `program` with additions to its environment.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_with(
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        log: &Path,
+    ) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(arguments)
             .env("JIBEK_PIN", PIN)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

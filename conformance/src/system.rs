@@ -88,6 +88,14 @@ impl System {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .clone()
     }
+
+    /// Forgets what it was asked so far, for runs that ask without end.
+    pub fn forget(&self) {
+        self.calls
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clear();
+    }
 }
 
 impl Drop for System {

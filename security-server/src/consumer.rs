@@ -23,6 +23,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming as HttpIncoming;
 use jibek_conf::Snapshot;
+use jibek_msglog::fault_point;
 
 use crate::{
     body::Body,
@@ -63,6 +64,7 @@ pub(crate) async fn handle(
             });
             match task.await {
                 Ok(Ok(reply)) => {
+                    fault_point!("consumer:before-answer");
                     exchange.answered(&context, reply.body_bytes());
                     return answer::reply(&reply);
                 }
@@ -108,6 +110,7 @@ async fn serve(
         .await
         .map_err(|error| Refusal::consumer(&error))?;
     exchange.received(context, sealed.body_bytes());
+    fault_point!("consumer:before-record");
     let recorded = record::request(context, sealed)
         .await
         .map_err(|error| Refusal::consumer(&error))?;
@@ -135,7 +138,9 @@ async fn conclude(
         };
         context.metrics.repeat(SideLabel::Consumer, outcome);
     }
-    record::reply(context, &asked.identified, outcome?)
+    let outcome = outcome?;
+    fault_point!("consumer:before-record-answer");
+    record::reply(context, &asked.identified, outcome)
         .await
         .map_err(|error| Refusal::consumer(&error))
 }
@@ -149,10 +154,12 @@ async fn until_answered(
 ) -> Result<VerifiedReply, Refusal> {
     let mut lost = None;
     loop {
+        fault_point!("consumer:before-release");
         let released = match release::request(context, asked, sending, way, conf).await {
             Ok(released) => released,
             Err(error) => return Err(more_telling(error, lost)),
         };
+        fault_point!("consumer:after-release");
         if !way.goes_on() {
             asked.body = None;
         }

@@ -14,7 +14,7 @@ use jibek_server::{
     random::SystemRandom,
 };
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -25,6 +25,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use http::{Request, Response};
 use hyper::body::Incoming as HttpIncoming;
+use jibek_msglog::fault_point;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -142,6 +143,7 @@ async fn first(
     may_repeat: bool,
     exchange: Exchange,
 ) {
+    fault_point!("provider:before-record");
     match record::request(&context, request).await {
         Ok(recorded) => {
             turn.recorded();
@@ -165,6 +167,7 @@ async fn answer(
     may_repeat: bool,
     exchange: Exchange,
 ) {
+    fault_point!("provider:before-dispatch");
     let reply = match dispatch::call(&context, recorded).await {
         Ok(reply) => reply,
         Err((DispatchError::Fault(document), _)) => {
@@ -190,9 +193,11 @@ async fn answer(
     let response = release::response_head(&context, &outgoing, &reply, body);
     outgoing.head(head, response);
     let outcome = async {
+        fault_point!("provider:after-dispatch");
         let sealed = seal::reply(&context, reply, &mut outgoing)
             .await
             .map_err(|error| Refusal::provider(&error))?;
+        fault_point!("provider:before-record-answer");
         record::reply(&context, sealed)
             .await
             .map_err(|error| Refusal::provider(&error))
@@ -201,7 +206,10 @@ async fn answer(
         Ok(recorded) => {
             turn.answered(recorded.id());
             let bytes = recorded.body_bytes();
-            match release::reply(recorded, outgoing).await {
+            fault_point!("provider:before-release");
+            let released = release::reply(recorded, outgoing).await;
+            fault_point!("provider:after-release");
+            match released {
                 Ok(()) => exchange.answered(&context, bytes),
                 Err(gone) => exchange.lost(&context, &gone),
             }

@@ -9,6 +9,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "fault-points")]
+mod faulty;
 mod os;
 mod sim;
 

@@ -78,6 +78,8 @@ mod layout;
 mod log;
 mod memory;
 mod num;
+#[cfg(feature = "fault-points")]
+pub mod points;
 mod read;
 mod reader;
 mod recent;
@@ -105,3 +107,21 @@ pub use record::{
 };
 pub use recover::{Damage, RecoveryReport};
 pub use retire::{Retired, SealedSegment};
+
+/// A place on the way of a message at which a build with the feature `fault-points` can be made to end
+/// (`JIBEK_FAULT`). In every other build it is nothing, its name included.
+#[cfg(feature = "fault-points")]
+#[macro_export]
+macro_rules! fault_point {
+    ($name:literal) => {
+        $crate::points::pass($name)
+    };
+}
+
+/// A place on the way of a message at which a build with the feature `fault-points` can be made to end
+/// (`JIBEK_FAULT`). In every other build it is nothing, its name included.
+#[cfg(not(feature = "fault-points"))]
+#[macro_export]
+macro_rules! fault_point {
+    ($name:literal) => {};
+}

@@ -50,9 +50,13 @@ impl LogConfig {
     /// The defaults, in this directory.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        #[cfg(feature = "fault-points")]
+        let segment_bytes = crate::points::segment_bytes().unwrap_or(SEGMENT_BYTES);
+        #[cfg(not(feature = "fault-points"))]
+        let segment_bytes = SEGMENT_BYTES;
         Self {
             dir: dir.into(),
-            segment_bytes: 64 << 20,
+            segment_bytes,
             inline_body_bytes: 256 << 10,
             part_bytes: 64 << 20,
             queue: 1024,
@@ -284,3 +288,5 @@ impl MessageLog {
         sent.map_err(|_| LogError::Closed)
     }
 }
+
+const SEGMENT_BYTES: u64 = 64 << 20;

@@ -22,7 +22,11 @@ impl OsFs {
     /// The machine's file system, ready for [`MessageLog::open`](crate::MessageLog::open).
     #[must_use]
     pub fn shared() -> Arc<dyn Fs> {
-        Arc::new(Self)
+        #[cfg(feature = "fault-points")]
+        let fs = super::faulty::FaultyFs(Self);
+        #[cfg(not(feature = "fault-points"))]
+        let fs = Self;
+        Arc::new(fs)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::num::{narrow, wide};
 
 mod state;
 
-use state::{Disk, Entries, File, Inode};
+use state::{Disk, Entries, Fate, File, Inode};
 
 /// A simulated machine. Clones are the same one. Its disk begins with nothing but `/`.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,18 @@ impl SimFs {
     /// [`SimFs::power_cut`]. A write that meets its death is done by half.
     pub fn die_after(&self, steps: u64) {
         self.disk().steps_left = Some(steps);
+    }
+
+    /// Lets one change fail: after `changes` more, one fails with `kind` and the process lives on. A write that fails so
+    /// is done by half; of a failed sync nobody knows what it wrote, as with [`SimFs::fail_next`].
+    pub fn fail_after(&self, changes: u64, kind: ErrorKind) {
+        self.disk().failing_in = Some((changes, kind));
+    }
+
+    /// How many changes were tried so far: what makes, writes, syncs, renames or removes something.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.disk().changes
     }
 
     /// Whether the process has died by [`SimFs::die_after`].
@@ -146,7 +158,11 @@ impl SimFs {
     /// Like [`SimFs::alive`] for a change, which may be the one that kills.
     fn changing(&self, generation: u64) -> io::Result<MutexGuard<'_, Disk>> {
         let mut disk = self.alive(generation)?;
-        if disk.step() { Ok(disk) } else { Err(dead()) }
+        match disk.step() {
+            Fate::Dies => Err(dead()),
+            Fate::Done => Ok(disk),
+            Fate::Fails(kind) => Err(kind.into()),
+        }
     }
 
     fn handle(&self, inode: u64, generation: u64, access: Access) -> Arc<dyn FsFile> {
@@ -305,8 +321,8 @@ impl FsFile for SimFile {
             .iter()
             .for_each(|slice| bytes.extend_from_slice(slice));
         let mut disk = self.fs.alive(self.generation)?;
-        let lives = disk.step();
-        if !lives {
+        let fate = disk.step();
+        if fate != Fate::Done {
             bytes.truncate(bytes.len() / 2);
         }
         let end = offset.saturating_add(wide(bytes.len()));
@@ -315,7 +331,11 @@ impl FsFile for SimFile {
             return Err(ErrorKind::StorageFull.into());
         }
         disk.file(self.inode)?.write(offset, bytes);
-        if lives { Ok(()) } else { Err(dead()) }
+        match fate {
+            Fate::Dies => Err(dead()),
+            Fate::Done => Ok(()),
+            Fate::Fails(kind) => Err(kind.into()),
+        }
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -344,9 +364,14 @@ impl FsFile for SimFile {
         }
         disk.is_holding = false;
         drop(disk);
-        let mut disk = self.fs.changing(self.generation)?;
+        let mut disk = self.fs.alive(self.generation)?;
         let inode = self.inode;
-        match disk.count(site) {
+        let counted = match disk.step() {
+            Fate::Dies => return Err(dead()),
+            Fate::Done => disk.count(site),
+            Fate::Fails(kind) => Err(kind.into()),
+        };
+        match counted {
             Ok(true) => disk.file(inode)?.sync(),
             Ok(false) => {}
             Err(error) => {

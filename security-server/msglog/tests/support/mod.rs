@@ -10,7 +10,10 @@
     reason = "a test may fail by panicking"
 )]
 
+pub mod model;
+
 use std::io::Read;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -19,6 +22,10 @@ use jibek_msglog::{
     RecordParts, Side,
 };
 use jibek_protocol::id::{ClientId, ServiceId};
+
+/// What records have in common, made once.
+static CERTIFICATE: LazyLock<String> = LazyLock::new(|| filler(1, 1800));
+static RESULT: LazyLock<String> = LazyLock::new(|| filler(7, 700));
 
 /// A record that a test knows how to make and to recognise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +105,7 @@ impl Sample {
         let (signed, result) = match self.batch {
             Some(batch) => (
                 batch,
-                Some(Bytes::from(format!(
-                    "<result>{batch}{}</result>",
-                    filler(7, 700)
-                ))),
+                Some(Bytes::from(format!("<result>{batch}{}</result>", *RESULT))),
             ),
             None => (self.number, None),
         };
@@ -113,8 +117,7 @@ impl Sample {
             message_sha512: [u8::try_from(self.number % 251).unwrap(); 64],
             signature: Bytes::from(format!(
                 "<signature><value>{}</value><certificate>{}</certificate><value>{signed}</value></signature>",
-                signed,
-                filler(1, 1800)
+                signed, *CERTIFICATE
             )),
             hash_chain_result: result,
             hash_chain: chain,

@@ -18,11 +18,24 @@ pub(super) struct Disk {
     pub(super) failing: Sites,
     pub(super) syncs: Counts,
     pub(super) steps_left: Option<u64>,
+    pub(super) failing_in: Option<(u64, ErrorKind)>,
+    pub(super) changes: u64,
     pub(super) dead: bool,
     pub(super) capacity: Option<u64>,
     pub(super) held: bool,
     pub(super) is_holding: bool,
     pub(super) salt: u64,
+}
+
+/// What comes of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The process dies at it.
+    Dies,
+    /// It is done.
+    Done,
+    /// It fails, and the process lives on.
+    Fails(ErrorKind),
 }
 
 #[derive(Debug)]
@@ -67,6 +80,8 @@ impl Default for Disk {
             failing: Sites::new(),
             syncs: Counts::new(),
             steps_left: None,
+            failing_in: None,
+            changes: 0,
             dead: false,
             capacity: None,
             held: false,
@@ -121,14 +136,23 @@ impl Disk {
         }
     }
 
-    /// Counts a change; tells whether the process lives to see it done.
-    pub(super) fn step(&mut self) -> bool {
+    /// Counts a change; tells what comes of it.
+    pub(super) fn step(&mut self) -> Fate {
+        self.changes = self.changes.saturating_add(1);
         match self.steps_left {
             Some(0) => self.dead = true,
             Some(left) => self.steps_left = Some(left.saturating_sub(1)),
             None => {}
         }
-        !self.dead
+        if self.dead {
+            return Fate::Dies;
+        }
+        match self.failing_in.take() {
+            Some((0, kind)) => return Fate::Fails(kind),
+            Some((left, kind)) => self.failing_in = Some((left.saturating_sub(1), kind)),
+            None => {}
+        }
+        Fate::Done
     }
 
     /// Counts a sync; tells whether it is to be done.
@@ -164,6 +188,7 @@ impl Disk {
         self.locks.clear();
         self.failing.clear();
         self.steps_left = None;
+        self.failing_in = None;
         self.dead = false;
         self.drop_unreachable();
     }
