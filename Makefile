@@ -13,7 +13,7 @@ SECONDS ?= 60
 ONCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz
+.PHONY: help demo test lint bench fuzz torture
 
 help: ## Say what there is
 	@echo "Jibek: data exchange between agencies, X-Road 7 compatible."
@@ -24,6 +24,7 @@ help: ## Say what there is
 	@echo "  make demo ONCE=1    end after the story instead of staying up"
 	@echo "  make demo STATE=DIR keep everything it makes under DIR (default: ./state)"
 	@echo "  make bench FULL=1   the whole matrix; JSON=FILE and SVG=DIR write what it found"
+	@echo "  make torture SECONDS=300"
 	@echo "  make fuzz SECONDS=600 TARGETS='container soap'"
 
 demo: ## A whole country on this machine: four agencies, three servers, evidence, proof
@@ -46,3 +47,7 @@ bench: ## Exchanges a second, latency, memory, CPU and counts next to direct cal
 fuzz: ## Every parser against mutated input for a share of SECONDS; a table of executions and crashes
 	@.ci/need build
 	@CARGO="$(CARGO)" SECONDS_TOTAL="$(SECONDS)" .ci/fuzz $(TARGETS)
+
+torture: ## Power cuts, kills and faults for SECONDS, by name; what was acknowledged between them, what is lost (0)
+	@.ci/need torture
+	@CARGO="$(CARGO)" .ci/torture "$(SECONDS)"

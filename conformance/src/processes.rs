@@ -223,7 +223,30 @@ impl Programs {
     pub fn build() -> io::Result<Self> {
         static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
         let programs = Self::beside()?;
-        let built = BUILT.get_or_init(|| build(&programs.dir).map_err(|error| error.to_string()));
+        let built = BUILT
+            .get_or_init(|| build(&programs.dir, &["--bins"]).map_err(|error| error.to_string()));
+        match built {
+            Ok(()) => Ok(programs),
+            Err(error) => Err(io::Error::other(error.clone())),
+        }
+    }
+
+    /// The same, and the server that has places for faults.
+    ///
+    /// # Errors
+    ///
+    /// As [`Programs::build`].
+    pub fn build_faulty() -> io::Result<Self> {
+        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+        let programs = Self::build()?;
+        let options = [
+            "--bin",
+            "jibek-server-faulty",
+            "--features",
+            "jibek-server/fault-points",
+        ];
+        let built =
+            BUILT.get_or_init(|| build(&programs.dir, &options).map_err(|error| error.to_string()));
         match built {
             Ok(()) => Ok(programs),
             Err(error) => Err(io::Error::other(error.clone())),
@@ -317,11 +340,12 @@ impl Programs {
     }
 }
 
-fn build(dir: &Path) -> io::Result<()> {
+fn build(dir: &Path, what: &[&str]) -> io::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--workspace", "--bins"])
+        .args(["build", "--quiet", "--workspace"])
+        .args(what)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     // `…/target/debug` or `…/target/PROFILE`.
     if let Some(target) = dir.parent() {

@@ -17,7 +17,7 @@ use jibek_certs::{
 };
 use jibek_conf::snapshot::Snapshot;
 use jibek_evidence::timestamp::{StampPlan, batch_imprint};
-use jibek_msglog::{LogError, MessageLog, RecordId, StampBatch};
+use jibek_msglog::{LogError, MessageLog, RecordId, StampBatch, fault_point};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use self::worker::Worker;
@@ -240,6 +240,7 @@ impl Timestamper {
             .map_err(|source| StampError::Plan { source })?;
         let request = TimestampRequest::new(&plan.imprint(), None);
 
+        fault_point!("stamp:before-ask");
         let mut failures = Vec::new();
         for url in urls {
             match self.ask(&url, &request, &plan, &conf, now).await {
@@ -254,10 +255,12 @@ impl Timestamper {
                         hash_chain_result: imprint_data,
                         chains: ids.into_iter().zip(chains).collect(),
                     };
+                    fault_point!("stamp:before-record");
                     self.log
                         .stamp(batch)
                         .await
                         .map_err(|source| StampError::Record { source })?;
+                    fault_point!("stamp:after-record");
                     return Ok(url);
                 }
                 Err(error) => failures.push(outbound::chain(&error)),

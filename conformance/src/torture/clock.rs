@@ -85,7 +85,7 @@ pub async fn jump(
     Ok(Some(done))
 }
 
-fn set(file: &Path, offset: &str) -> std::io::Result<()> {
+fn set(file: &Path, offset: &str) -> Result<(), jibek_conf::files::FilesError> {
     atomic_write(file, format!("{offset}\n").as_bytes())
 }
 

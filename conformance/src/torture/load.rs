@@ -134,7 +134,7 @@ async fn call(url: String, shared: Arc<Shared>) {
     let http = Http::default();
     while !shared.stop.load(Ordering::Relaxed) {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        if number % ABANDONED_EVERY == 0 {
+        if number.is_multiple_of(ABANDONED_EVERY) {
             abandon(&url, number).await;
             continue;
         }

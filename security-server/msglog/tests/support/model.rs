@@ -18,7 +18,7 @@ pub struct Expected {
     pub fails_at: Option<u64>,
     next: u64,
     /// Records that were removed with their segments.
-    removed: BTreeSet<RecordId>,
+    pub removed: BTreeSet<RecordId>,
 }
 
 pub struct Known {
@@ -238,6 +238,12 @@ fn answered(
 }
 
 impl Expected {
+    /// How many records must be there now.
+    pub fn left(&self) -> u64 {
+        let left = self.records.values();
+        count(left.filter(|it| it.removed == Truth::No).count())
+    }
+
     pub fn sample(&mut self, random: &mut Random) -> Sample {
         self.next += 1;
         let bodies: &[usize] = match random.below(6) {
@@ -389,4 +395,3 @@ pub fn stamp_over(ids: &[RecordId]) -> StampBatch {
 pub fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap()
 }
-
