@@ -122,3 +122,5 @@ mod disk;
 mod registry;
 #[path = "operations/restart.rs"]
 mod restart;
+#[path = "operations/stamping.rs"]
+mod stamping;

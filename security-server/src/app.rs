@@ -259,6 +259,7 @@ impl App {
         let settings = StampSettings {
             interval: config.timestamping.interval,
             records: config.timestamping.records,
+            overtaken_after: config.timestamping.overtaken_after,
             acceptable_failure_period: config
                 .timestamping
                 .acceptable_failure_period

@@ -164,8 +164,10 @@ pub struct Sealing {
 pub struct Timestamping {
     /// How long messages flow although no time-stamp can be had. Default 14400 s; 0 in the file means without end, here `None`.
     pub acceptable_failure_period: Option<Duration>,
-    /// Records stamped at once. Default 1000; each takes some 15 KB of memory meanwhile.
+    /// Records stamped at once. Default 10,000; each takes some 1 KB of memory meanwhile.
     pub records: usize,
+    /// An authority that took so long without an answer is overtaken by the next. Default 5 s.
+    pub overtaken_after: Duration,
     /// Overrides the interval of the global configuration.
     pub interval: Option<Duration>,
 }
@@ -352,6 +354,7 @@ struct RawSealing {
 struct RawTimestamping {
     acceptable_failure_period_seconds: Option<u64>,
     records: Option<Spanned<u64>>,
+    overtake_seconds: Option<Spanned<u64>>,
     interval_seconds: Option<Spanned<u64>>,
 }
 
@@ -457,7 +460,8 @@ impl RawConfig {
             },
             timestamping: Timestamping {
                 acceptable_failure_period: (period > 0).then(|| Duration::from_secs(period)),
-                records: count(&stamping.records, 1000, 1, 1_000_000)?,
+                records: count(&stamping.records, 10_000, 1, 100_000)?,
+                overtaken_after: seconds(&stamping.overtake_seconds, 5)?,
                 interval: stamping
                     .interval_seconds
                     .as_ref()

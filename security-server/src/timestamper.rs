@@ -3,12 +3,14 @@
 //! Every interval, and earlier when many records wait, the oldest unstamped records become the leaves of a hash
 //! tree; one time-stamping authority stamps its root; token, tree result and each record's chain go into the log
 //! (`signatures-and-log.md` 3). A single record is a batch of one, so signed bytes are never written again.
-//! Authorities are tried in order. While none answers, messages still flow: the [`Gate`] closes only when that
+//! An authority that fails, or takes too long, is overtaken by the next; for some minutes it is then asked last.
+//! While none answers, messages still flow: the [`Gate`] closes only when that
 //! has lasted longer than the acceptable period, and it opens by itself with the next stamp.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use jibek_certs::{
     digest::{Digest, DigestAlgorithm, digest},
     time::{Clock, Timestamp},
@@ -17,17 +19,18 @@ use jibek_certs::{
 };
 use jibek_conf::snapshot::Snapshot;
 use jibek_evidence::timestamp::{StampPlan, batch_imprint};
-use jibek_msglog::{LogError, MessageLog, RecordId, StampBatch, fault_point};
+use jibek_msglog::{LogError, MessageLog, RecordId, StampBatch, StampChains, fault_point};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
-use self::worker::Worker;
 pub use self::{
     gate::{Gate, GateClosed, GateState},
     tsa::{Asking, HttpTsa, TsaClient, TsaError},
 };
+use self::{order::Order, worker::Worker};
 use crate::{conf_watch::SharedSnapshot, drain::Drain, metrics::Metrics, outbound};
 
 mod gate;
+mod order;
 mod tsa;
 mod worker;
 
@@ -38,11 +41,13 @@ pub struct StampSettings {
     pub interval: Option<Duration>,
     /// Wait after a failure, if shorter than the interval; 60 s.
     pub retry_delay: Duration,
-    /// Records in one batch, and how many waiting records start a run before its time; 1000. Each takes some 15 KB while
+    /// Records in one batch, and how many waiting records start a run before its time; 10,000. Each takes some 1 KB while
     /// its batch is stamped.
     pub records: usize,
     /// Failing longer than this closes the gate; zero never does; 14 400 s.
     pub acceptable_failure_period: Duration,
+    /// An authority that took so long without an answer is overtaken by the next, if there is one; 5 s.
+    pub overtaken_after: Duration,
     /// Authorities to ask, in order; empty means every one that the own instance approves.
     pub urls: Vec<String>,
     /// Deadline for reaching an authority; 20 s.
@@ -56,8 +61,9 @@ impl Default for StampSettings {
         Self {
             interval: None,
             retry_delay: Duration::from_secs(60),
-            records: 1000,
+            records: 10_000,
             acceptable_failure_period: Duration::from_secs(14_400),
+            overtaken_after: Duration::from_secs(5),
             urls: Vec::new(),
             connect_timeout: Duration::from_secs(20),
             read_timeout: Duration::from_secs(60),
@@ -79,6 +85,7 @@ pub struct Timestamper {
     turn: AsyncMutex<()>,
     many_waiting: Notify,
     worker: Worker,
+    order: Order,
 }
 
 impl Timestamper {
@@ -108,6 +115,7 @@ impl Timestamper {
             turn: AsyncMutex::new(()),
             many_waiting: Notify::new(),
             worker: Worker::default(),
+            order: Order::default(),
         })
     }
 
@@ -229,7 +237,7 @@ impl Timestamper {
         if urls.is_empty() {
             return Err(StampError::NoProvider);
         }
-        // A thousand leaves are many milliseconds of hashing and writing: not for a runtime thread.
+        // Ten thousand leaves are many milliseconds of hashing and writing: not for a runtime thread.
         let planned = self.worker.run(move || {
             let (ids, digests): (Vec<_>, Vec<_>) = leaves.into_iter().unzip();
             batch_imprint(&digests).map(|plan| (ids, plan))
@@ -238,37 +246,83 @@ impl Timestamper {
             .await
             .ok_or(StampError::Cancelled)?
             .map_err(|source| StampError::Plan { source })?;
-        let request = TimestampRequest::new(&plan.imprint(), None);
 
         fault_point!("stamp:before-ask");
+        let (url, token) = self.ask_in_turn(urls, &plan, &conf, now).await?;
+        let packed = self.worker.run(move || {
+            let chains: StampChains = ids.into_iter().zip(plan.chains()).collect();
+            StampBatch {
+                token,
+                hash_chain_result: plan.imprint_data,
+                chains,
+            }
+        });
+        let batch = packed.await.ok_or(StampError::Cancelled)?;
+        fault_point!("stamp:before-record");
+        self.log
+            .stamp(batch)
+            .await
+            .map_err(|source| StampError::Record { source })?;
+        fault_point!("stamp:after-record");
+        Ok(url)
+    }
+
+    /// Asks one authority after the other until one gives a good token. The next one's turn comes when one has failed, or
+    /// has taken too long; who was asked before may still win.
+    async fn ask_in_turn(
+        &self,
+        urls: Vec<String>,
+        plan: &StampPlan,
+        conf: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(String, Bytes), StampError> {
+        let request = TimestampRequest::new(&plan.imprint(), None);
+        let mut waiting = self.order.of(urls, now).into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut under_way: Vec<String> = Vec::new();
         let mut failures = Vec::new();
-        for url in urls {
-            match self.ask(&url, &request, &plan, &conf, now).await {
-                Ok(token) => {
-                    let StampPlan {
-                        imprint_data,
-                        chains,
-                        ..
-                    } = plan;
-                    let batch = StampBatch {
-                        token,
-                        hash_chain_result: imprint_data,
-                        chains: ids.into_iter().zip(chains).collect(),
-                    };
-                    fault_point!("stamp:before-record");
-                    self.log
-                        .stamp(batch)
-                        .await
-                        .map_err(|source| StampError::Record { source })?;
-                    fault_point!("stamp:after-record");
-                    return Ok(url);
+        loop {
+            if let Some(url) = waiting.next() {
+                under_way.push(url.clone());
+                let request = &request;
+                asked.push(async move {
+                    let token = self.ask(&url, request, plan, conf, now).await;
+                    (url, token)
+                });
+            } else if asked.is_empty() {
+                return Err(StampError::AllFailed {
+                    failures: failures.join("; "),
+                });
+            }
+            let alone = waiting.len() == 0;
+            let answered = async {
+                match asked.next().await {
+                    Some(answered) => answered,
+                    None => std::future::pending().await,
                 }
-                Err(error) => failures.push(outbound::chain(&error)),
+            };
+            let answered = tokio::select! {
+                answered = answered => answered,
+                () = tokio::time::sleep(self.settings.overtaken_after), if !alone => continue,
+            };
+            let (url, token) = answered;
+            let place = under_way.iter().position(|it| *it == url);
+            let place = place.unwrap_or_default();
+            under_way.remove(place);
+            match token {
+                Ok(token) => {
+                    // Those asked before it have said nothing yet.
+                    self.order
+                        .late(under_way.get(..place).unwrap_or_default(), now);
+                    self.order.well(&url);
+                    return Ok((url, token));
+                }
+                Err(error) => {
+                    self.order.late(std::slice::from_ref(&url), now);
+                    failures.push(outbound::chain(&error));
+                }
             }
         }
-        Err(StampError::AllFailed {
-            failures: failures.join("; "),
-        })
     }
 
     /// Asks one authority; returns the token to keep, with the authority's certificate inside.
@@ -307,17 +361,23 @@ impl Timestamper {
         token.with_certificate(stamp.tsa()).map_err(refused)
     }
 
-    /// Reads the next batch and hashes it. Of the signatures only digests stay in memory.
+    /// Reads the next batch and hashes it, one signature after the other: only digests stay in memory. Records that were
+    /// signed together have one signature document, which is hashed once.
     async fn oldest_unstamped(&self) -> Result<Vec<Leaf>, StampError> {
         let (log, most) = (self.log.clone(), self.settings.records.max(1));
         let read = self.worker.run(move || {
-            let waiting = log
-                .unstamped(most)
-                .map_err(|source| StampError::Read { source })?;
-            Ok(waiting
-                .into_iter()
-                .map(|record| (record.id, leaf_digest(&record.signature)))
-                .collect())
+            let mut leaves: Vec<Leaf> = Vec::new();
+            let mut before: Option<(Bytes, Digest)> = None;
+            log.each_unstamped(most, |record| {
+                let digest = match &before {
+                    Some((bytes, digest)) if is_same(bytes, &record.signature) => *digest,
+                    _ => leaf_digest(&record.signature),
+                };
+                before = Some((record.signature, digest));
+                leaves.push((record.id, digest));
+            })
+            .map_err(|source| StampError::Read { source })?;
+            Ok(leaves)
         });
         read.await.ok_or(StampError::Cancelled)?
     }
@@ -407,6 +467,11 @@ type Leaf = (RecordId, Digest);
 
 fn leaf_digest(signature: &[u8]) -> Digest {
     digest(DigestAlgorithm::Sha512, signature)
+}
+
+/// Whether two are the same bytes in memory.
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }
 
 fn count(number: usize) -> u64 {

@@ -18,7 +18,7 @@ use jibek_conf::{
     part::{render_private, render_shared},
     snapshot::{InstanceParts, Snapshot},
 };
-use jibek_dev_pki::{DevPki, Fault, Faults, serve};
+use jibek_dev_pki::{DevPki, Fault, Faults, Service, serve};
 use jibek_msglog::{
     Direction, Kind, LogConfig, MessageLog, RecordHead, RecordId, RecordParts, Side, fs::OsFs,
 };
@@ -130,6 +130,10 @@ fn configuration(authorities: &[Authority]) -> Snapshot {
 }
 
 async fn record(log: &MessageLog) -> RecordId {
+    record_with(log, Bytes::from_static(b"<signature/>")).await
+}
+
+async fn record_with(log: &MessageLog, signature: Bytes) -> RecordId {
     let client = ClientId::new("DEV", "GOV", "1", Some("sub")).unwrap();
     let message = Bytes::from_static(b"message");
     let head = RecordHead {
@@ -148,12 +152,15 @@ async fn record(log: &MessageLog) -> RecordId {
     let parts = RecordParts {
         message,
         message_sha512: digest.as_bytes().try_into().unwrap(),
-        signature: Bytes::from_static(b"<signature/>"),
+        signature,
         hash_chain_result: None,
         hash_chain: None,
     };
     log.begin().commit(head, parts).await.unwrap().id()
 }
+
+/// One test of the memory of this process, which no other may use meanwhile.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const FAULTS: [Fault; 9] = [
     Fault::CloseConnection,
@@ -169,6 +176,7 @@ const FAULTS: [Fault; 9] = [
 
 #[tokio::test]
 async fn no_misbehaviour_of_an_authority_becomes_a_stamp() {
+    let _alone = ALONE.lock().await;
     let setup = setup(1).await;
     let id = record(&setup.log).await;
     for fault in FAULTS {
@@ -200,8 +208,11 @@ async fn no_misbehaviour_of_an_authority_becomes_a_stamp() {
 
 #[tokio::test]
 async fn the_next_authority_stamps_whatever_the_first_one_does() {
+    let _alone = ALONE.lock().await;
     let setup = setup(2).await;
     for fault in FAULTS {
+        // The one that failed before is asked first again.
+        setup.clock.advance(Duration::from_secs(601));
         setup.authorities[0].faults.set_tsa(fault);
         let id = record(&setup.log).await;
         assert_eq!(setup.stamper.stamp_waiting().await.unwrap(), 1, "{fault:?}");
@@ -215,4 +226,58 @@ async fn the_next_authority_stamps_whatever_the_first_one_does() {
             "{fault:?}"
         );
     }
+}
+
+/// 12,000 records of 6 KB of signature each; `JIBEK_BACKLOG=30000` for more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_backlog_is_stamped_in_order_and_in_little_memory() {
+    let _alone = ALONE.lock().await;
+    let count = std::env::var_os("JIBEK_BACKLOG").and_then(|it| it.to_str()?.parse().ok());
+    let count: usize = count.unwrap_or(12_000);
+    let setup = setup(1).await;
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        let some = (ids.len()..count.min(ids.len() + 300)).map(|number| {
+            let signature = format!("<signature number=\"{number:6000}\"/>");
+            record_with(&setup.log, Bytes::from(signature))
+        });
+        ids.extend(futures_util::future::join_all(some).await);
+    }
+
+    // The authority is away, then back: from where it stopped.
+    setup.authorities[0].faults.set_tsa(Fault::Refuse);
+    setup.stamper.stamp_waiting().await.unwrap_err();
+    assert_eq!(setup.log.unstamped_count(), u64::try_from(count).unwrap());
+    setup.authorities[0].faults.set_tsa(Fault::None);
+    let asked = setup.authorities[0].faults.count(Service::Tsa);
+    forget_peak();
+    let before = memory("VmRSS:");
+    assert_eq!(setup.stamper.stamp_waiting().await.unwrap(), count);
+    let grown = memory("VmHWM:").saturating_sub(before);
+    println!("{count} records stamped, {grown} KiB more memory at most");
+    assert!(grown < 32 << 10, "{grown} KiB");
+    let asked = setup.authorities[0].faults.count(Service::Tsa) - asked;
+    assert_eq!(asked, count.div_ceil(10_000));
+
+    ids.sort_unstable();
+    let mut last = None;
+    for id in ids.iter().step_by(97) {
+        let stamp = setup.log.read(*id).unwrap().unwrap().stamp.unwrap();
+        assert!(last <= Some(stamp.id), "stamped in order");
+        last = Some(stamp.id);
+    }
+}
+
+/// A figure of this process in KiB.
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.unwrap().split_whitespace().next().unwrap();
+    number.parse().unwrap()
+}
+
+/// Lets the peak of this process's memory begin anew.
+#[expect(clippy::disallowed_methods, reason = "a switch of the system")]
+fn forget_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
 }

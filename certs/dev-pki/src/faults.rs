@@ -33,6 +33,8 @@ pub enum Fault {
     Delay(Duration),
     /// It answers 200 with bytes that are no answer.
     Garbage,
+    /// It keeps its answer until its switch is turned, and is well then.
+    Hold,
     /// It answers HTTP status 500.
     Refuse,
     /// OCSP: every certificate is revoked. TSA: it rejects.
@@ -64,7 +66,7 @@ impl Fault {
 /// A text names no fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown fault {0:?}: none, ahead:SECONDS, close, delay:MILLISECONDS, garbage, refuse, revoked, stale:SECONDS, unknown, \
+    "unknown fault {0:?}: none, ahead:SECONDS, close, delay:MILLISECONDS, garbage, hold, refuse, revoked, stale:SECONDS, unknown, \
      unsigned, wrong-certificate, wrong-imprint"
 )]
 pub struct UnknownFault(String);
@@ -87,6 +89,7 @@ impl FromStr for Fault {
             ("close", None) => Ok(Self::CloseConnection),
             ("delay", Some(millis)) => Ok(Self::Delay(Duration::from_millis(millis))),
             ("garbage", None) => Ok(Self::Garbage),
+            ("hold", None) => Ok(Self::Hold),
             ("refuse", None) => Ok(Self::Refuse),
             ("revoked", None) => Ok(Self::Revoked),
             ("stale", Some(seconds)) => Ok(Self::Stale(Duration::from_secs(seconds))),
@@ -117,6 +120,7 @@ pub struct Call {
 #[derive(Debug, Default)]
 pub struct Faults {
     state: Mutex<State>,
+    turned: tokio::sync::Notify,
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +142,21 @@ impl Faults {
         match service {
             Service::Ocsp => state.ocsp = fault,
             Service::Tsa => state.tsa = fault,
+        }
+        drop(state);
+        self.turned.notify_waiters();
+    }
+
+    /// Waits until a service's switch is not on [`Fault::Hold`].
+    pub(crate) async fn let_go(&self, service: Service) {
+        loop {
+            let turned = self.turned.notified();
+            tokio::pin!(turned);
+            turned.as_mut().enable();
+            if self.get(service) != Fault::Hold {
+                return;
+            }
+            turned.await;
         }
     }
 

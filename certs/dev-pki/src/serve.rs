@@ -115,6 +115,7 @@ async fn answer(
     match fault {
         Fault::CloseConnection => return Err(Closed),
         Fault::Delay(by) => tokio::time::sleep(by).await,
+        Fault::Hold => faults.let_go(service).await,
         Fault::Garbage => return Ok(reply(service, b"\x30\x03no\n".to_vec())),
         Fault::Refuse => {
             return Ok(plain(

@@ -60,7 +60,7 @@ impl Court {
         messages
             .iter()
             .zip(sealed)
-            .zip(plan.chains)
+            .zip(plan.chains())
             .map(|(((message, body), sealed), chain)| ContainerParts {
                 message: Bytes::copy_from_slice(message.as_bytes()),
                 signature: sealed.signature,
@@ -93,7 +93,7 @@ impl Court {
             hash_chain: None,
             ts_token: Some(self.tsa.stamp(&digest(algorithm, &plan.imprint_data), time)),
             ts_hash_chain_result: Some(plan.imprint_data.clone()),
-            ts_hash_chain: Some(plan.chains[0].clone()),
+            ts_hash_chain: plan.chains().next(),
             attachments: vec![],
             time,
         }

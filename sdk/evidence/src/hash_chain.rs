@@ -7,7 +7,7 @@ mod schema;
 mod verify;
 mod written;
 
-pub use build::{BuildError, ChainNames, Chains, Leaf, build};
+pub use build::{BuildError, ChainNames, Chains, Leaf, Tree, build};
 pub use verify::{
     ChainError, DataReference, DigestMismatch, Input, MAX_DOCUMENTS, MAX_STEPS, Trust,
     VerifiedChain, verify,

@@ -5,21 +5,26 @@
 use bytes::Bytes;
 use jibek_certs::digest::{Digest, DigestAlgorithm, digest};
 
-use crate::hash_chain::{BuildError, ChainNames, Leaf, build};
+use crate::hash_chain::{BuildError, ChainNames, Leaf, Tree};
 
 /// What to have stamped, and each signature's way to it. Use it once: the token belongs to these bytes.
 #[derive(Debug, Clone)]
 pub struct StampPlan {
     /// `ts-hashchainresult.xml`: its SHA-512 is the imprint. Kept as it is, beside the token.
     pub imprint_data: Bytes,
-    /// `ts-hashchain.xml` of each signature, in the order given.
-    pub chains: Vec<Bytes>,
+    tree: Tree,
 }
 
 impl StampPlan {
     /// The imprint to send to the time-stamping authority.
     pub fn imprint(&self) -> Digest {
         digest(DigestAlgorithm::Sha512, &self.imprint_data)
+    }
+
+    /// `ts-hashchain.xml` of each signature, in the order given. Each is written when it is asked for: together they would
+    /// be fifty times as large as the tree.
+    pub fn chains(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.tree.chains()
     }
 }
 
@@ -33,10 +38,10 @@ pub fn batch_imprint(signature_documents: &[Digest]) -> Result<StampPlan, BuildE
         .iter()
         .map(|document| Leaf::single(*document))
         .collect();
-    let chains = build(&leaves, ChainNames::TimeStamp)?;
+    let tree = Tree::new(leaves, ChainNames::TimeStamp)?;
     Ok(StampPlan {
-        imprint_data: chains.result,
-        chains: chains.chains,
+        imprint_data: tree.result().clone(),
+        tree,
     })
 }
 

@@ -130,9 +130,7 @@ pub(crate) fn collect(
                 sealed.is_some()
             }
             FrameKind::StampChains => {
-                let chains = commit::chains(&bytes::Bytes::copy_from_slice(payload));
-                pending_chains.extend(chains.iter().flatten().map(|(id, _)| *id));
-                chains.is_some()
+                crate::chains::each(payload, |id, _| pending_chains.push(id)).is_some()
             }
             FrameKind::Stamp => StampFrame::decode(payload).is_some_and(|stamp| {
                 last_id = last_id.max(stamp.id);

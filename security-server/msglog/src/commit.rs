@@ -301,25 +301,6 @@ impl StampFrame {
     }
 }
 
-/// Appends one record's chain to the payload of a chains frame.
-pub(crate) fn put_chain(out: &mut Vec<u8>, id: u64, chain: &[u8]) {
-    out.extend_from_slice(&id.to_le_bytes());
-    out.extend_from_slice(&crate::num::short(chain.len()).to_le_bytes());
-    out.extend_from_slice(chain);
-}
-
-/// Reads the payload of a chains frame.
-pub(crate) fn chains(payload: &Bytes) -> Option<Vec<(u64, Bytes)>> {
-    let mut fields = Reader::new(payload);
-    let mut chains = Vec::new();
-    while !fields.is_empty() {
-        let id = fields.u64()?;
-        let length = crate::num::narrow(fields.u32()?.into());
-        chains.push((id, payload.slice_ref(fields.bytes(length)?)));
-    }
-    Some(chains)
-}
-
 /// The payload of a drop frame: the record, then the numbers of its body files.
 pub(crate) fn encode_drop(id: u64, files: &[u64]) -> Vec<u8> {
     std::iter::once(&id)

@@ -82,7 +82,7 @@ enum Waiting {
     },
     Stamp {
         at: StampAt,
-        records: Vec<u64>,
+        records: Vec<RecordId>,
         reply: Reply<StampId>,
     },
 }
@@ -267,20 +267,14 @@ impl Committer {
     }
 
     /// A stamp has a batch to itself, so that none sees another half done.
-    fn stamp(&mut self, mut stamp: StampBatch, reply: Reply<StampId>) {
+    fn stamp(&mut self, stamp: StampBatch, reply: Reply<StampId>) {
         self.flush();
-        stamp.chains.sort_by_key(|(id, _)| *id);
-        let size = stamp.chains.iter().fold(ROOM_BYTES, |sum, (_, chain)| {
-            sum.saturating_add(wide(chain.len()))
-                .saturating_add(2 * FRAME_HEADER_BYTES)
-        });
-        let size = size.saturating_add(wide(
-            stamp
-                .token
-                .len()
-                .saturating_add(stamp.hash_chain_result.len()),
-        ));
-        let size = size.saturating_add(wide(stamp.chains.len()).saturating_mul(ROOM_BYTES / 16));
+        let frames = wide(stamp.chains.frames()).saturating_mul(ROOM_BYTES / 16);
+        let size = [stamp.token.len(), stamp.hash_chain_result.len()]
+            .into_iter()
+            .fold(ROOM_BYTES, |sum, part| sum.saturating_add(wide(part)))
+            .saturating_add(stamp.chains.bytes())
+            .saturating_add(frames);
         let ready = self.check_stamp(&stamp).and_then(|()| self.make_room(size));
         if let Err(error) = ready {
             let _ = reply.send(Err(error));
@@ -290,37 +284,29 @@ impl Committer {
             return;
         };
 
-        let mut chains = Vec::new();
-        let mut payload = Vec::new();
-        let mut first = None;
-        let mut rest = stamp.chains.iter().peekable();
-        while let Some((id, chain)) = rest.next() {
-            let from = *first.get_or_insert(id.get());
-            commit::put_chain(&mut payload, id.get(), chain);
-            if payload.len() >= CHAINS_BYTES || rest.peek().is_none() {
-                let bytes = Bytes::from(std::mem::take(&mut payload));
-                let (offset, length) = group.frame(FrameKind::StampChains, &[], &[bytes]);
-                chains.push(ChainsAt {
-                    offset,
-                    length,
-                    first: from,
-                    last: id.get(),
-                });
-                first = None;
-            }
+        let (records, packed) = stamp.chains.packed();
+        let mut chains = Vec::with_capacity(packed.len());
+        for frame in packed {
+            let (offset, length) = group.frame(FrameKind::StampChains, &[], &[frame.bytes]);
+            chains.push(ChainsAt {
+                offset,
+                length,
+                first: frame.first.get(),
+                last: frame.last.get(),
+            });
         }
-        let records: Vec<u64> = stamp.chains.iter().map(|(id, _)| id.get()).collect();
-        let (token, hash_chain_result) = (stamp.token, stamp.hash_chain_result);
         let frame = StampFrame {
             id: self.next_id,
-            token,
-            hash_chain_result,
+            token: stamp.token,
+            hash_chain_result: stamp.hash_chain_result,
             chains,
         };
         self.next_id = self.next_id.saturating_add(1);
         let (offset, length) = group.frame(FrameKind::Stamp, &frame.encode(), &[]);
-        let ends = records.first().copied().zip(records.last().copied());
-        let (first, last) = ends.unwrap_or_default();
+        let ends = records.first().zip(records.last());
+        let (first, last) = ends
+            .map(|(first, last)| (first.get(), last.get()))
+            .unwrap_or_default();
         let at = StampAt {
             id: frame.id,
             offset,
@@ -335,15 +321,10 @@ impl Committer {
     }
 
     fn check_stamp(&self, stamp: &StampBatch) -> Result<(), LogError> {
-        if stamp.chains.is_empty() {
+        if stamp.chains.ids().is_empty() {
             return Err(LogError::EmptyStamp);
         }
-        let longest = stamp
-            .chains
-            .iter()
-            .map(|(_, chain)| chain.len())
-            .max()
-            .unwrap_or_default();
+        let longest = stamp.chains.longest();
         let max = self.store.config.part_bytes;
         for (part, length) in [
             ("token", stamp.token.len()),
@@ -360,9 +341,12 @@ impl Committer {
         }
         let state = self.store.state();
         let mut previous = None;
-        for (id, _) in &stamp.chains {
+        for id in stamp.chains.ids() {
             if previous == Some(*id) {
                 return Err(LogError::AlreadyStamped { id: *id });
+            }
+            if previous > Some(*id) {
+                return Err(LogError::StampOrder { id: *id });
             }
             previous = Some(*id);
             if !state.unstamped.contains(id.get()) {
@@ -541,8 +525,8 @@ impl Committer {
                 Waiting::Stamp { at, records, reply } => {
                     index.stamps.push(at);
                     for id in &records {
-                        index.sets.stamped.insert(*id);
-                        state.unstamped.remove(*id);
+                        index.sets.stamped.insert(id.get());
+                        state.unstamped.remove(id.get());
                     }
                     add(&counters.stamped, wide(records.len()));
                     answers.push(Box::new(move || drop(reply.send(Ok(StampId::new(at.id))))));
@@ -576,5 +560,3 @@ fn do_chores(store: &Store, queue: &Receiver<Chore>) {
 const CHORES: usize = 1024;
 /// Description of a record and frame headers, taken generously: a segment may end a little early.
 const ROOM_BYTES: u64 = 2048;
-/// Chains are stored in frames of about this size, so that reading one does not read all.
-const CHAINS_BYTES: usize = 64 << 10;

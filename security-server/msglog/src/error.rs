@@ -83,6 +83,12 @@ pub enum LogError {
         /// The record.
         id: RecordId,
     },
+    /// The records of a stamp do not come in ascending order.
+    #[error("record {id} of the stamp comes after a later one")]
+    StampOrder {
+        /// The record.
+        id: RecordId,
+    },
     /// A stamp was brought that covers no record.
     #[error("the stamp covers no record")]
     EmptyStamp,

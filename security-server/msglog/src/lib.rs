@@ -65,6 +65,7 @@
 
 mod append;
 mod body;
+mod chains;
 mod codec;
 mod collect;
 mod commit;
@@ -95,6 +96,7 @@ mod tail;
 
 pub use append::{Committed, Draft};
 pub use body::{BodyReader, BodySource, BodyStream};
+pub use chains::StampChains;
 pub use error::LogError;
 pub use fsck::{FsckReport, fsck};
 pub use keep::Keep;

@@ -179,13 +179,27 @@ impl MessageLog {
         )
     }
 
-    /// The oldest records without a stamp, in the order of ids, at most `limit`; fewer also when their signatures
-    /// exceed 32 MiB together. What is left comes after these are stamped.
+    /// The oldest records without a stamp, in the order of ids, at most `limit`, all in memory at once.
     ///
     /// # Errors
     /// [`LogError::Io`] or [`LogError::Damaged`] if one cannot be read.
     pub fn unstamped(&self, limit: usize) -> Result<Vec<Unstamped>, LogError> {
-        read::unstamped(&self.0.store, limit)
+        let mut found = Vec::new();
+        self.each_unstamped(limit, |it| found.push(it))?;
+        Ok(found)
+    }
+
+    /// Shows the oldest records without a stamp, in the order of ids, at most `limit`, one in memory at a time. Records
+    /// with one signature document show the same bytes: whoever hashes them need not do it again.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] or [`LogError::Damaged`] if one cannot be read.
+    pub fn each_unstamped(
+        &self,
+        limit: usize,
+        show: impl FnMut(Unstamped),
+    ) -> Result<(), LogError> {
+        read::each_unstamped(&self.0.store, limit, show)
     }
 
     /// How many records have no stamp.

@@ -400,27 +400,38 @@ fn drop_chore(key: SegmentKey, body: &Body) -> Option<Chore> {
     }
 }
 
-/// The oldest records without a stamp, with their signatures.
-pub(crate) fn unstamped(store: &Store, limit: usize) -> Result<Vec<Unstamped>, LogError> {
+/// Shows the oldest records without a stamp, with their signatures, one after the other. Records of one batch of
+/// signing have one document: it is read once, and shown as the same bytes.
+pub(crate) fn each_unstamped(
+    store: &Store,
+    limit: usize,
+    mut show: impl FnMut(Unstamped),
+) -> Result<(), LogError> {
     let ids: Vec<u64> = store.state().unstamped.iter().take(limit).collect();
-    let mut bytes = 0_usize;
-    let mut found = Vec::with_capacity(ids.len());
+    let mut before: Option<(u64, Vec<Piece>, Bytes)> = None;
     for id in ids {
         let id = RecordId::new(id);
         let open = Opened::find(store, id)?.ok_or(LogError::UnknownRecord { id })?;
-        let [_, signature, ..] = open.parts()?;
-        let signature = signature.unwrap_or_default();
-        bytes = bytes.saturating_add(signature.len());
-        found.push(Unstamped {
+        let pieces = &open.commit.signature;
+        let signature = match &before {
+            Some((segment, same, bytes)) if *segment == open.key.number && same == pieces => {
+                bytes.clone()
+            }
+            _ => {
+                let signature = open.signature()?;
+                // What is in parts its own may be different bytes under equal lengths.
+                let is_shared = pieces.iter().all(|it| matches!(it, Piece::Shared { .. }));
+                before = is_shared.then(|| (open.key.number, pieces.clone(), signature.clone()));
+                signature
+            }
+        };
+        show(Unstamped {
             id,
             time_ms: open.commit.head.time_ms,
             signature,
         });
-        if bytes >= UNSTAMPED_BYTES {
-            break;
-        }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Time of the oldest record without a stamp.
@@ -448,9 +459,15 @@ fn stamp(store: &Store, id: RecordId) -> Result<Option<Stamp>, LogError> {
             .iter()
             .filter(|it| it.first <= id.get() && id.get() <= it.last)
         {
-            let chains = commit::chains(&read(group.offset, FrameKind::StampChains, group.length)?)
-                .ok_or_else(|| damaged(&path, group.offset, "chains do not read"))?;
-            if let Some((_, hash_chain)) = chains.into_iter().find(|(it, _)| *it == id.get()) {
+            let packed = read(group.offset, FrameKind::StampChains, group.length)?;
+            let mut own = None;
+            crate::chains::each(&packed, |it, chain| {
+                if it == id.get() {
+                    own = Some(Bytes::copy_from_slice(chain));
+                }
+            })
+            .ok_or_else(|| damaged(&path, group.offset, "chains do not read"))?;
+            if let Some(hash_chain) = own {
                 let StampFrame {
                     id,
                     token,
@@ -535,6 +552,13 @@ impl Opened {
         ])
     }
 
+    /// The signature alone.
+    fn signature(&self) -> Result<Bytes, LogError> {
+        let mut own = self.own.clone();
+        self.part(&self.commit.message, &mut own)?;
+        self.part(&self.commit.signature, &mut own)
+    }
+
     fn part(&self, pieces: &[Piece], own: &mut Bytes) -> Result<Bytes, LogError> {
         let mut next = |piece: &Piece| match *piece {
             Piece::Own { length } => {
@@ -598,6 +622,3 @@ fn damaged(path: &std::path::Path, offset: u64, what: &'static str) -> LogError 
         what,
     }
 }
-
-/// Signatures that [`unstamped`] hands out at once, 32 MiB.
-const UNSTAMPED_BYTES: usize = 32 << 20;

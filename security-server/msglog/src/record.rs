@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use jibek_protocol::id::{ClientId, ServiceId};
 
+use crate::chains::StampChains;
+
 /// Number of a record: unique in a log, growing in the order of commits, never used twice. Gaps are normal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(u64);
@@ -206,7 +208,7 @@ pub struct StampBatch {
     /// Hash chain result that the token covers.
     pub hash_chain_result: Bytes,
     /// The records it stamps, each with its chain.
-    pub chains: Vec<(RecordId, Bytes)>,
+    pub chains: StampChains,
 }
 
 /// A record that has no stamp yet.

@@ -33,7 +33,7 @@ use crate::fs::{self, FsFile};
 use crate::num::{narrow, short, wide};
 
 /// Newest format version, the one written.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Length of a segment's header in bytes.
 pub(crate) const HEADER_BYTES: u64 = 64;
 /// Length of a frame's header in bytes.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use jibek_msglog::fs::OsFs;
-use jibek_msglog::{LogConfig, MessageLog, Query, RecordId, StampBatch, fsck};
+use jibek_msglog::{LogConfig, MessageLog, Query, RecordId, StampBatch, StampChains, fsck};
 use support::{Sample, small};
 
 const WRITERS: u64 = 8;
@@ -51,13 +51,13 @@ async fn writers_readers_stamps_and_the_checker_go_together() {
         async move {
             loop {
                 let last = done.load(Ordering::Relaxed);
-                let chains: Vec<_> = log
+                let chains: StampChains = log
                     .unstamped(50)
                     .unwrap()
                     .into_iter()
                     .map(|it| (it.id, Bytes::from_static(b"chain")))
                     .collect();
-                if !chains.is_empty() {
+                if !chains.ids().is_empty() {
                     let (token, hash_chain_result) =
                         (Bytes::from_static(b"token"), Bytes::from_static(b"result"));
                     log.stamp(StampBatch {

@@ -90,6 +90,9 @@ impl TsaClient for OpensslTsa {
     fn request<'a>(&'a self, url: &'a str, query: Vec<u8>) -> Asking<'a> {
         self.calls.lock().unwrap().push(url.to_owned());
         Box::pin(async move {
+            if url.contains("silent") {
+                return std::future::pending().await;
+            }
             if !self.works.load(Ordering::Relaxed) || url.contains("broken") {
                 return Err(TsaError {
                     source: "connection refused".into(),

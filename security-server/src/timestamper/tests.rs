@@ -174,6 +174,49 @@ async fn authorities_are_tried_in_order() {
 }
 
 #[tokio::test]
+async fn who_failed_is_asked_last_for_some_minutes() {
+    let setup = setup(StampSettings::default(), &["http://broken/", "http://tsa/"]);
+    for (number, advance, expected) in [
+        (1, 0, &["http://broken/", "http://tsa/"][..]),
+        (2, 60, &["http://tsa/"]),
+        (3, 600, &["http://broken/", "http://tsa/"]),
+    ] {
+        setup.clock.advance(Duration::from_secs(advance));
+        let id = record(&setup.log, number).await;
+        setup.stamper.stamp_waiting().await.unwrap();
+        assert_eq!(setup.tsa.calls(), expected, "after {advance} s");
+        check_stamp(&setup, id);
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_overtaken() {
+    let settings = StampSettings {
+        overtaken_after: Duration::from_millis(10),
+        ..StampSettings::default()
+    };
+    let setup = setup(
+        settings,
+        &["http://silent/", "http://broken/", "http://tsa/"],
+    );
+    let id = record(&setup.log, 1).await;
+    setup.stamper.stamp_waiting().await.unwrap();
+    assert_eq!(
+        setup.tsa.calls(),
+        ["http://silent/", "http://broken/", "http://tsa/"]
+    );
+    check_stamp(&setup, id);
+    let id = record(&setup.log, 2).await;
+    setup.stamper.stamp_waiting().await.unwrap();
+    assert_eq!(
+        setup.tsa.calls(),
+        ["http://tsa/"],
+        "nobody waits for it again"
+    );
+    check_stamp(&setup, id);
+}
+
+#[tokio::test]
 async fn a_token_for_something_else_is_refused() {
     let setup = setup(StampSettings::default(), &["http://tsa/"]);
     let first = record(&setup.log, 1).await;

@@ -75,35 +75,69 @@ pub enum BuildError {
     NotSha512(DigestAlgorithm),
 }
 
-/// Builds the tree over `leaves` in their order.
-///
-/// A single leaf becomes one step that lists its parts, be it one part only: X-Road never writes that, and accepts it
-/// (`observed.md` 3), so a time-stamp over one signature need not differ from one over many.
+/// Builds the tree over `leaves` in their order, with the chain of each.
 ///
 /// # Errors
-/// [`BuildError`] when there is no leaf or a digest is not SHA-512.
+/// As [`Tree::new`].
 pub fn build(leaves: &[Leaf], names: ChainNames) -> Result<Chains, BuildError> {
-    for part in leaves.iter().flat_map(|leaf| &leaf.parts) {
-        if part.algorithm() != DigestAlgorithm::Sha512 {
-            return Err(BuildError::NotSha512(part.algorithm()));
-        }
-    }
-    let alone = leaves.len() == 1;
-    let levels = levels(leaves.iter().map(|leaf| leaf_value(leaf, alone)).collect());
-    let top = levels
-        .last()
-        .and_then(|level| level.first())
-        .ok_or(BuildError::Empty)?;
-    let result = result_xml(names, top);
-    let chains = leaves
-        .iter()
-        .enumerate()
-        .map(|(index, leaf)| chain_xml(names, leaf, index, &levels, alone))
-        .collect();
+    let tree = Tree::new(leaves.to_vec(), names)?;
     Ok(Chains {
-        result: result.into(),
-        chains,
+        result: tree.result.clone(),
+        chains: tree.chains().collect(),
     })
+}
+
+/// A tree whose chains are written when they are asked for: a chain is some kilobytes long, what it is made from is not.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    names: ChainNames,
+    leaves: Vec<Leaf>,
+    levels: Vec<Vec<Digest>>,
+    result: Bytes,
+}
+
+impl Tree {
+    /// Builds the tree over `leaves` in their order.
+    ///
+    /// A single leaf becomes one step that lists its parts, be it one part only: X-Road never writes that, and accepts it
+    /// (`observed.md` 3), so a time-stamp over one signature need not differ from one over many.
+    ///
+    /// # Errors
+    /// [`BuildError`] when there is no leaf or a digest is not SHA-512.
+    pub fn new(leaves: Vec<Leaf>, names: ChainNames) -> Result<Self, BuildError> {
+        for part in leaves.iter().flat_map(|leaf| &leaf.parts) {
+            if part.algorithm() != DigestAlgorithm::Sha512 {
+                return Err(BuildError::NotSha512(part.algorithm()));
+            }
+        }
+        let alone = leaves.len() == 1;
+        let levels = levels(leaves.iter().map(|leaf| leaf_value(leaf, alone)).collect());
+        let top = levels
+            .last()
+            .and_then(|level| level.first())
+            .ok_or(BuildError::Empty)?;
+        let result = result_xml(names, top).into();
+        Ok(Self {
+            names,
+            leaves,
+            levels,
+            result,
+        })
+    }
+
+    /// The hash chain result: what is signed or stamped. Never to be re-written.
+    pub fn result(&self) -> &Bytes {
+        &self.result
+    }
+
+    /// The chain of each leaf, in order.
+    pub fn chains(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let alone = self.leaves.len() == 1;
+        self.leaves
+            .iter()
+            .enumerate()
+            .map(move |(index, leaf)| chain_xml(self.names, leaf, index, &self.levels, alone))
+    }
 }
 
 fn leaf_value(leaf: &Leaf, alone: bool) -> Digest {

@@ -120,14 +120,14 @@ fn real_stamp_batch_is_rebuilt_byte_for_byte() {
         .map(|(_, container)| container.digest("META-INF/signatures.xml").unwrap())
         .collect();
     let plan = batch_imprint(&digests).unwrap();
-    for ((record, container), chain) in containers.iter().zip(&plan.chains) {
+    for ((record, container), chain) in containers.iter().zip(plan.chains()) {
         assert_eq!(
             &plan.imprint_data,
             container.entry("ts-hashchainresult.xml").unwrap(),
             "record {record}"
         );
         assert_eq!(
-            chain,
+            &chain,
             container.entry("ts-hashchain.xml").unwrap(),
             "record {record}"
         );

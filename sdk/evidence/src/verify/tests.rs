@@ -119,7 +119,7 @@ fn contradictions_are_invalid() {
         (
             "a stamp of another signature",
             ContainerParts {
-                ts_hash_chain: Some(plan.chains[0].clone()),
+                ts_hash_chain: plan.chains().next(),
                 ..good()
             },
             "malformed_signature",
