@@ -122,5 +122,7 @@ mod disk;
 mod registry;
 #[path = "operations/restart.rs"]
 mod restart;
+#[path = "operations/signing.rs"]
+mod signing;
 #[path = "operations/stamping.rs"]
 mod stamping;

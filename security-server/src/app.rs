@@ -192,7 +192,8 @@ impl App {
         let token = Token::open(&config.state_dir.join("token"), &pin)
             .map_err(|error| part("the key token")(chain(&error)))?;
         drop(pin);
-        let keys = Arc::new(KeyRing::new(token, config.server.clone()));
+        let keys = KeyRing::new(token, config.server.clone()).slowed(config.token.signature_takes);
+        let keys = Arc::new(keys);
         let store = Store::open(&config.state_dir.join("store"))
             .map_err(|error| part("the store of learned state")(chain(&error)))?;
 

@@ -115,6 +115,8 @@ pub struct PeerSettings {
 pub struct TokenSettings {
     /// `pin_file`, else the environment variable `JIBEK_PIN` when it is set, else a prompt.
     pub pin: PinSource,
+    /// `slow_signature_ms`: lets every signature take so long, as in a slow device. For development, in no example. Default: none.
+    pub signature_takes: Option<Duration>,
 }
 
 /// `[limits]`: caps and deadlines (`message-path.md` 7.1, 7.3; ours are finite where X-Road has none).
@@ -316,6 +318,7 @@ struct RawPeers {
 #[serde(deny_unknown_fields)]
 struct RawToken {
     pin_file: Option<PathBuf>,
+    slow_signature_ms: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -434,6 +437,10 @@ impl RawConfig {
                     Some(file) => PinSource::File(folder.join(file)),
                     None => PinSource::EnvironmentOrPrompt,
                 },
+                signature_takes: self
+                    .token
+                    .slow_signature_ms
+                    .map(|millis| Duration::from_millis(millis.into())),
             },
             limits: Limits {
                 connections: count(&limits.connections, 5000, 1, 1_000_000)?,

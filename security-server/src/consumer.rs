@@ -101,6 +101,7 @@ async fn serve(
         .await
         .map_err(|error| Refusal::consumer(&error))?;
     exchange.names(identified.message());
+    record::room(context).map_err(|error| Refusal::consumer(&error))?;
     let resolved =
         resolve::provider(identified, &conf).map_err(|error| Refusal::consumer(&error))?;
     let connected = connect::peer(context, resolved, &conf)

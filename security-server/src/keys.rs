@@ -1,10 +1,11 @@
 //! The keys of this server: the token they live in, and which of them count under the present configuration.
 
 mod pin;
+mod slow;
 mod token;
 mod vault;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use jibek_certs::{Certificate, Signer, SoftKey, Timestamp, trust::Trust};
@@ -15,6 +16,7 @@ use jibek_protocol::{
 };
 
 pub use pin::{Pin, PinError, PinSource};
+use slow::SlowSigner;
 pub use token::{KeyEntry, KeyId, KeyUsage, Token, TokenError};
 pub use vault::VaultError;
 
@@ -24,6 +26,7 @@ pub struct KeyRing {
     token: Token,
     server: ServerId,
     current: ArcSwap<Keys>,
+    signature_takes: Option<Duration>,
 }
 
 /// The keys that count under one configuration at one time.
@@ -61,7 +64,15 @@ impl KeyRing {
             token,
             server,
             current: ArcSwap::from_pointee(keys),
+            signature_takes: None,
         }
+    }
+
+    /// Lets every signature of a sign key take so long at least, as in a slow device. For development.
+    #[must_use]
+    pub fn slowed(mut self, signature_takes: Option<Duration>) -> Self {
+        self.signature_takes = signature_takes;
+        self
     }
 
     /// Chooses again: on every new configuration, after an import, and once a minute, since certificates come and go by time.
@@ -112,6 +123,14 @@ impl KeyRing {
         &self.server
     }
 
+    fn signer(&self, key: &Arc<SoftKey>) -> Arc<dyn Signer> {
+        let key: Arc<dyn Signer> = Arc::<SoftKey>::clone(key);
+        match self.signature_takes {
+            Some(takes) => Arc::new(SlowSigner { key, takes }),
+            None => key,
+        }
+    }
+
     fn choose(&self, snapshot: &Snapshot, now: Timestamp) -> Keys {
         let mut keys = Keys::default();
         let Some(authorities) = snapshot.authorities(snapshot.own_instance()) else {
@@ -157,7 +176,7 @@ impl KeyRing {
                             .get(&member)
                             .is_none_or(|held| newer(&certificate, &held.certificate))
                         {
-                            let signer: Arc<dyn Signer> = Arc::<SoftKey>::clone(&key);
+                            let signer = self.signer(&key);
                             keys.sign.insert(
                                 member,
                                 Arc::new(SignKey {

@@ -93,6 +93,7 @@ async fn serve(
         .await
         .map_err(|error| Refusal::provider(&error))?;
     exchange.names(permit.message());
+    record::room(context).map_err(|error| Refusal::provider(&error))?;
     let request = open::request(context, permit, parts, &conf, now)
         .await
         .map_err(|error| Refusal::provider(&error))?;

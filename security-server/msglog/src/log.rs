@@ -251,7 +251,16 @@ impl MessageLog {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Probe(reply)).await?;
         answer.await.map_err(|_| LogError::Closed)??;
-        let config = self.config();
+        self.has_room()
+    }
+
+    /// Whether a new message should be begun at all: there must be room for it and for what is under way, its answer among
+    /// it. One question to the system, so it may be asked for each message.
+    ///
+    /// # Errors
+    /// [`LogError::Full`] when less than [`LogConfig::min_free_bytes`] is free, [`LogError::Io`] when that cannot be told.
+    pub fn has_room(&self) -> Result<(), LogError> {
+        let config = &self.0.store.config;
         let free = self.0.store.fs.free_bytes(&config.dir);
         if free.map_err(LogError::at("measure", &config.dir))? < config.min_free_bytes {
             return Err(LogError::io(

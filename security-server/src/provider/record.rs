@@ -40,6 +40,11 @@ impl RecordedReply {
     }
 }
 
+/// Whether there is room for one more message: refused now it is acted on nowhere, refused later perhaps it was.
+pub(crate) fn room(context: &Context) -> Result<(), RecordError> {
+    context.log.has_room().map_err(RecordError::Log)
+}
+
 /// Writes a request to the log.
 pub(crate) async fn request(
     context: &Context,
