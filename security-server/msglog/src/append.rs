@@ -349,9 +349,10 @@ impl FinishedBody {
     fn into_source(self) -> Option<BodySource> {
         match self.held {
             Finished::File(file) if self.kept => {
-                Some(BodySource::file(file.bytes(), self.length, file.memory()))
+                let source = BodySource::file(file.bytes(), self.length, file.memory());
+                Some(source.checked(self.crc))
             }
-            Finished::File(file) => Some(BodySource::passing(file, self.length)),
+            Finished::File(file) => Some(BodySource::passing(file, self.length).checked(self.crc)),
             Finished::Memory(room, chunks) => Some(BodySource::memory(chunks).with_room(room)),
             Finished::Nowhere => None,
         }

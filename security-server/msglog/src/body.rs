@@ -23,6 +23,8 @@ pub struct BodySource {
     length: u64,
     bytes: Held,
     memory: Option<Memory>,
+    /// CRC-32C of the whole, if it is to be held against what is read.
+    crc: Option<u32>,
     /// What lasts as long as somebody may read.
     _guard: Option<Arc<dyn Guard>>,
 }
@@ -48,6 +50,7 @@ impl BodySource {
             length,
             bytes: Held::Memory(chunks.into()),
             memory: None,
+            crc: None,
             _guard: None,
         }
     }
@@ -64,8 +67,31 @@ impl BodySource {
             length,
             bytes: Held::File(file),
             memory: Some(memory.clone()),
+            crc: None,
             _guard: None,
         }
+    }
+
+    /// Holds what is read against this checksum: whoever reads to the end gets an error in place of the last bytes if
+    /// the file is not what was written.
+    pub(crate) fn checked(mut self, crc: u32) -> Self {
+        self.crc = Some(crc);
+        self
+    }
+
+    /// Judges the bytes that follow those with checksum `before`, once they reach the end; returns the checksum so far.
+    fn judge(&self, before: u32, bytes: &[u8], end: u64) -> io::Result<u32> {
+        let Some(expected) = self.crc else {
+            return Ok(before);
+        };
+        let crc = crc32c::crc32c_append(before, bytes);
+        if end >= self.length && crc != expected {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the body is not what was written",
+            ));
+        }
+        Ok(crc)
     }
 
     /// A body that does not stay: its file goes with the last reader.
@@ -90,23 +116,25 @@ impl BodySource {
     /// The bytes as a stream of chunks: by reference from memory, or read ahead by one chunk from the file.
     ///
     /// A large body needs a tokio runtime when it is polled. A file that is shorter than its record says ends with
-    /// [`io::ErrorKind::UnexpectedEof`].
+    /// [`io::ErrorKind::UnexpectedEof`], one with other bytes with [`io::ErrorKind::InvalidData`] in place of the last.
     #[must_use]
     pub fn into_stream(self) -> BodyStream {
         BodyStream {
             source: self,
             position: 0,
             chunk: 0,
+            crc: 0,
             reading: None,
         }
     }
 
-    /// The bytes for blocking code, from the start.
+    /// The bytes for blocking code, from the start, with the same errors.
     #[must_use]
     pub fn into_reader(self) -> BodyReader {
         BodyReader {
             source: self,
             position: 0,
+            crc: 0,
         }
     }
 }
@@ -116,6 +144,7 @@ pub struct BodyStream {
     source: BodySource,
     position: u64,
     chunk: usize,
+    crc: u32,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -166,6 +195,11 @@ impl Stream for BodyStream {
         let read = ready!(Pin::new(reading).poll(context))
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         this.reading = None;
+        let read = read.and_then(|bytes| {
+            let end = this.position.saturating_add(wide(bytes.len()));
+            this.crc = this.source.judge(this.crc, &bytes, end)?;
+            Ok(bytes)
+        });
         match &read {
             Ok(bytes) => {
                 this.position = this.position.saturating_add(wide(bytes.len()));
@@ -189,6 +223,7 @@ impl Stream for BodyStream {
 pub struct BodyReader {
     source: BodySource,
     position: u64,
+    crc: u32,
 }
 
 impl io::Read for BodyReader {
@@ -203,7 +238,10 @@ impl io::Read for BodyReader {
         if count == 0 && want > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.position = self.position.saturating_add(wide(count));
+        let end = self.position.saturating_add(wide(count));
+        let read = buffer.get(..count).unwrap_or_default();
+        self.crc = self.source.judge(self.crc, read, end)?;
+        self.position = end;
         Ok(count)
     }
 }

@@ -333,7 +333,8 @@ fn kept_body(store: &Store, id: RecordId, index: u32) -> Result<Option<BodySourc
                 .fs
                 .open(&path, Access::Read)
                 .map_err(LogError::at("open", &path))?;
-            Ok(Some(BodySource::file(file, body.length, &store.memory)))
+            let source = BodySource::file(file, body.length, &store.memory);
+            Ok(Some(source.checked(body.crc)))
         }
         Place::Frame { offset } => {
             let read = segment::read_frame(open.file.as_ref(), open.key, offset, FrameKind::Body);

@@ -13,9 +13,10 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use jibek_msglog::fs::{Access, OsFs, SimFs};
 use jibek_msglog::{LogError, MessageLog, RecordId, StampBatch, fsck};
-use support::{Sample, runtime, small};
+use support::{Sample, read_all, runtime, small};
 
 const SEGMENT: &str = "/log/0000000000000001.segment";
 
@@ -137,6 +138,38 @@ fn last_batch(bytes: &[u8]) -> usize {
         .windows(8)
         .rposition(|it| it == [8, 0, 0, 0, 1, 0, 0, 0])
         .unwrap()
+}
+
+#[test]
+fn a_body_with_other_bytes_is_not_served_to_its_end() {
+    let (machine, samples) = written();
+    machine
+        .damage(Path::new("/log/bodies/0000000000000001.body"), 1700)
+        .unwrap();
+    let (log, _) = MessageLog::open(small("/log"), machine.process()).unwrap();
+    let mut refused = 0;
+    for (id, sample) in &samples {
+        for index in 0..sample.bodies.len() {
+            let number = u32::try_from(index + 1).unwrap();
+            let source = log.body(*id, number).unwrap().unwrap();
+            let streamed: Vec<_> = runtime().block_on(source.clone().into_stream().collect());
+            let streamed: std::io::Result<Vec<Bytes>> = streamed.into_iter().collect();
+            match read_all(source) {
+                Ok(bytes) => {
+                    assert_eq!(bytes, sample.body(index));
+                    assert_eq!(streamed.unwrap().concat(), bytes);
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+                    let error = streamed.unwrap_err();
+                    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(refused, 1);
+    close(&log);
 }
 
 #[test]
