@@ -92,7 +92,7 @@ pub struct PeerSettings {
     pub answer_timeout: Duration,
     /// How long an unused connection is kept. Default 60 s.
     pub idle_timeout: Duration,
-    /// Unused connections kept for each peer. Default 256.
+    /// Unused connections kept for each peer. Default 1024.
     pub connections_per_peer: usize,
     /// How old a connection may get before it carries no further message. Default 3600 s.
     pub connection_age: Duration,
@@ -417,7 +417,7 @@ impl RawConfig {
                 ocsp_timeout: seconds(&peers.ocsp_timeout_seconds, 30)?,
                 answer_timeout: seconds(&peers.answer_timeout_seconds, 600)?,
                 idle_timeout: seconds(&peers.idle_timeout_seconds, 60)?,
-                connections_per_peer: count(&peers.connections_per_peer, 256, 1, 10_000)?,
+                connections_per_peer: count(&peers.connections_per_peer, 1024, 1, 10_000)?,
                 connection_age: seconds(&peers.connection_age_seconds, 3600)?,
                 repeats: count(&peers.repeats, 10, 0, 1000)?,
                 repeat_for: seconds(&peers.repeat_seconds, 30)?,

@@ -158,7 +158,7 @@ async fn until_answered(
         fault_point!("consumer:before-release");
         let released = match release::request(context, asked, sending, way, conf).await {
             Ok(released) => released,
-            Err(error) => return Err(more_telling(error, lost)),
+            Err(error) => return Err(more_telling(&error, lost)),
         };
         fault_point!("consumer:after-release");
         if !way.goes_on() {
@@ -172,16 +172,16 @@ async fn until_answered(
         tracing::info!(%error, "an answer was lost");
         sending = match release::again(context, asked, way, conf).await {
             Ok(sending) => sending,
-            Err(other) => return Err(more_telling(other, Some(error))),
+            Err(other) => return Err(more_telling(&other, Some(error))),
         };
         lost = Some(error);
     }
 }
 
 /// Of a request that the peer may have acted on, that counts, and not why it could not be sent again.
-fn more_telling(error: SealError, lost: Option<OpenError>) -> Refusal {
+fn more_telling(error: &SealError, lost: Option<OpenError>) -> Refusal {
     match lost {
         Some(lost) if matches!(error, SealError::PeerGone) => Refusal::consumer(&lost),
-        _ => Refusal::consumer(&error),
+        _ => Refusal::consumer(error),
     }
 }

@@ -224,7 +224,12 @@ impl Peers {
                     }
                     return Ok(PeerConnection::new(Arc::clone(self), link, errand, reused));
                 }
-                Err(Unreached::Connect(error)) => last = Some(error),
+                Err(Unreached::Connect(error)) => {
+                    if matches!(error, ConnectError::TlsRefused { .. }) {
+                        self.away.missed(&host);
+                    }
+                    last = Some(error);
+                }
                 Err(Unreached::Io(error)) => {
                     self.away.missed(&host);
                     last_io = error;

@@ -25,8 +25,8 @@ fn head(message: &Message, from: &str, to: &str) -> Vec<u8> {
 }
 
 /// A message with another block, signed as if that were a block.
-fn with_block(scene: &Scene, block: impl Into<Bytes>) -> Vec<u8> {
-    let mut message = scene.get();
+fn with_block(get: &Message, block: impl Into<Bytes>) -> Vec<u8> {
+    let mut message = get.clone();
     *message.part_mut(BLOCK) = block.into();
     message.to_http()
 }
@@ -395,11 +395,11 @@ async fn messages_that_are_none_are_refused() {
             reading("internal_error"),
         ),
     ] {
-        cases.push((name, with_block(&scene, text), code));
+        cases.push((name, with_block(&get, text), code));
     }
     cases.push((
         "not UTF-8",
-        with_block(&scene, vec![0xff; 100]),
+        with_block(&get, vec![0xff; 100]),
         reading("internal_error"),
     ));
 

@@ -39,6 +39,7 @@ pub(crate) async fn peer(
     } = resolved;
     let provider = identified.message().service().provider();
     let mut pauses = Pauses::default();
+    let until = Instant::now() + context.config.peers.repeat_for;
     let mut waiting = None;
     let connection = loop {
         let connected = context
@@ -47,7 +48,11 @@ pub(crate) async fn peer(
             .await;
         match connected {
             Ok(connection) => break connection,
-            Err(error) if is_away(&error) && context.peers.may_return(&candidates) => {
+            Err(error)
+                if is_away(&error)
+                    && context.peers.may_return(&candidates)
+                    && Instant::now() < until =>
+            {
                 if waiting.is_none() {
                     waiting = context.waiting_for_peers.try_acquire().ok();
                 }

@@ -150,8 +150,14 @@ impl Sending {
         }
     }
 
-    /// What the peer said before it stopped reading; `None` if its connection was lost without a word.
+    /// What the peer said before it stopped reading, or that it just stopped; `None` if its connection was lost without a word.
     pub(super) async fn last_words(self, context: &Context, stopped: Stopped) -> Option<SealError> {
+        let stalled = self.outgoing.stalled();
+        let words = self.words(context, stopped).await;
+        words.or(stalled.then_some(SealError::PeerGone))
+    }
+
+    async fn words(self, context: &Context, stopped: Stopped) -> Option<SealError> {
         let early = match stopped {
             Stopped::Answered(early) => early,
             Stopped::Body(error) => return Some(SealError::Unreadable(error)),

@@ -102,6 +102,10 @@ enum Stage {
 
 /// Whose turn it is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a message, and mostly the large one"
+)]
 pub(crate) enum Claim {
     /// The caller's.
     First(VerifiedRequest, Turn),

@@ -35,6 +35,7 @@ pub(crate) struct Outgoing {
     waiting_bytes: usize,
     head: Option<(oneshot::Sender<Response<Body>>, Response<Body>)>,
     outlives_peer: bool,
+    stalled: bool,
 }
 
 /// Handed over and not yet read by the peer: so many times what has gathered.
@@ -57,6 +58,7 @@ impl Outgoing {
             waiting_bytes: 0,
             head: None,
             outlives_peer: false,
+            stalled: false,
         };
         (message, body)
     }
@@ -70,6 +72,11 @@ impl Outgoing {
     /// [`Outgoing::close`] tells that it went.
     pub(crate) fn outlive_peer(&mut self) {
         self.outlives_peer = true;
+    }
+
+    /// Tells whether the peer is there and takes nothing.
+    pub(crate) fn stalled(&self) -> bool {
+        self.stalled
     }
 
     /// Returns the value of the HTTP header `Content-Type`.
@@ -118,9 +125,14 @@ impl Outgoing {
         }
         match handed {
             Ok(Ok(())) => Ok(()),
-            // The peer has gone, or must not take the message for a whole one.
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(_)) => {
                 self.hand = None;
+                self.without_peer()
+            }
+            Err(_) => {
+                // The peer must not take it for a whole one.
+                self.hand = None;
+                self.stalled = true;
                 self.without_peer()
             }
         }
