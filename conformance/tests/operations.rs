@@ -110,6 +110,8 @@ mod common {
     }
 }
 
+#[path = "operations/archive.rs"]
+mod archive;
 #[path = "operations/authorities.rs"]
 mod authorities;
 #[path = "operations/certificates.rs"]

@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     admin::{self, Admin},
+    archiver::{ArchiveError, Archiver},
     asic::{Evidence, EvidenceSettings},
     certificates::Certificates,
     clients::ClientFolder,
@@ -252,7 +253,7 @@ impl App {
             memory_bytes: config.limits.body_memory,
             ..LogConfig::new(&config.log_dir)
         };
-        let (log, recovery) = MessageLog::open(log_config, disk)
+        let (log, recovery) = MessageLog::open(log_config, Arc::clone(&disk))
             .map_err(|error| part("the message log")(chain(&error)))?;
         tracing::info!(?recovery, "message log open");
         let once = Once::of_log(&log, &config.peers)
@@ -277,6 +278,14 @@ impl App {
             settings,
             Arc::clone(&clock),
             metrics.clone(),
+        );
+
+        let archiver = Archiver::new(
+            log.clone(),
+            disk,
+            config.archive.clone(),
+            Arc::clone(&clock),
+            &metrics,
         );
 
         // TLS, peers, OCSP.
@@ -354,6 +363,7 @@ impl App {
             gate: timestamper.gate(),
             timestamper,
             internal_certificate: Some(internal.certificate().der().clone()),
+            archiver,
             evidence,
             // The others get through to peers that are there.
             waiting_for_peers: Semaphore::new((config.limits.messages / 2).max(1)),
@@ -416,6 +426,7 @@ impl Bound {
         chores.spawn(refresh_keys(Arc::clone(&context)));
         chores.spawn(Arc::clone(&context.ocsp).run());
         chores.spawn(Arc::clone(&context.timestamper).run(drain.clone()));
+        chores.spawn(Arc::clone(&context.archiver).run(drain.clone()));
         chores.spawn(Arc::clone(&folder).run(Arc::clone(&context.clock), poke));
         chores.spawn(ocsp::serve(
             listeners.ocsp,
@@ -550,6 +561,15 @@ impl Inside {
             .stamp_waiting()
             .await
             .map_err(|error| chain(&error))
+    }
+
+    /// Archives everything that is stamped and lets leave what is old.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError`].
+    pub async fn archive(&self) -> Result<(), ArchiveError> {
+        self.context.archiver.run_once().await
     }
 
     /// The message log.

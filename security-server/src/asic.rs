@@ -14,6 +14,7 @@ use jibek_msglog::{MessageLog, Query, RecordId};
 use jibek_protocol::id::ClientId;
 use tokio::{sync::Semaphore, task};
 
+pub(crate) use self::pack::container_parts;
 pub use self::{pack::PackError, request::AsicRequest};
 
 use crate::{

@@ -17,7 +17,10 @@ use toml::Spanned;
 pub use keeping::Keeping;
 pub(crate) use keeping::RawKeep;
 
-use crate::keys::PinSource;
+use crate::{
+    archiver::{ArchiveSettings, Grouping},
+    keys::PinSource,
+};
 
 mod keeping;
 
@@ -50,6 +53,8 @@ pub struct Config {
     pub sealing: Sealing,
     /// When and how messages are time-stamped.
     pub timestamping: Timestamping,
+    /// `[archive]`: archives of the message log, and how long records stay in it. Default: every 6 h into `archive`; 30 days.
+    pub archive: ArchiveSettings,
     /// When and how the global configuration is fetched.
     pub configuration: Configuration,
     /// `[[certificate_profile]]`: profiles that the global configuration names and X-Road does not bring along. Default: none.
@@ -279,6 +284,8 @@ struct RawConfig {
     #[serde(default)]
     timestamping: RawTimestamping,
     #[serde(default)]
+    archive: RawArchive,
+    #[serde(default)]
     configuration: RawConfiguration,
     #[serde(default)]
     certificate_profile: Vec<RawProfile>,
@@ -363,6 +370,21 @@ struct RawTimestamping {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawArchive {
+    directory: Option<PathBuf>,
+    interval_seconds: Option<Spanned<u64>>,
+    max_file_bytes: Option<Spanned<u64>>,
+    #[serde(default)]
+    grouping: Grouping,
+    keep_days: Option<Spanned<u64>>,
+    #[serde(default)]
+    remove_unarchived: bool,
+    #[serde(default)]
+    recipients: Vec<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawConfiguration {
     interval_seconds: Option<Spanned<u64>>,
     #[serde(default)]
@@ -391,6 +413,7 @@ impl RawConfig {
             number(given, default, least, most)
                 .map(|value| usize::try_from(value).unwrap_or(usize::MAX))
         };
+        let state_dir = path(self.state_dir, "state");
         let peers = &self.peers;
         let limits = &self.limits;
         let stamping = &self.timestamping;
@@ -403,7 +426,7 @@ impl RawConfig {
         Ok(Config {
             profiles,
             server,
-            state_dir: path(self.state_dir, "state"),
+            state_dir: state_dir.clone(),
             log_dir: path(self.log_dir, "log"),
             clients_dir: path(self.clients_dir, "clients"),
             anchor: path(self.anchor, "anchor.xml"),
@@ -476,6 +499,33 @@ impl RawConfig {
                         in_range(source, Some(given), 0, 1, MOST_SECONDS).map(Duration::from_secs)
                     })
                     .transpose()?,
+            },
+            archive: ArchiveSettings {
+                directory: match self.archive.directory {
+                    Some(given) if given.as_os_str().is_empty() => None,
+                    given => Some(path(given, "archive")),
+                },
+                state_dir,
+                interval: seconds(&self.archive.interval_seconds, 6 * 3600)?,
+                max_file_bytes: number(
+                    &self.archive.max_file_bytes,
+                    32 * MIB,
+                    1,
+                    1024 * 1024 * MIB,
+                )?,
+                grouping: self.archive.grouping,
+                keep: match number(&self.archive.keep_days, 30, 0, 36_500)? {
+                    0 => None,
+                    days => Some(Duration::from_secs(days * 86_400)),
+                },
+                remove_unarchived: self.archive.remove_unarchived,
+                recipients: self
+                    .archive
+                    .recipients
+                    .into_iter()
+                    .map(|file| folder.join(file))
+                    .collect(),
+                ..ArchiveSettings::new(None, PathBuf::new())
             },
             configuration: Configuration {
                 interval: seconds(&self.configuration.interval_seconds, 60)?,

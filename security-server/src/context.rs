@@ -7,6 +7,7 @@ use jibek_msglog::MessageLog;
 use tokio::sync::Semaphore;
 
 use crate::{
+    archiver::Archiver,
     asic::Evidence,
     certificates::Certificates,
     clients::SharedClients,
@@ -43,6 +44,7 @@ pub(crate) struct Context {
     pub(crate) gate: Gate,
     /// What information systems on this machine may show in place of a client's certificate.
     pub(crate) internal_certificate: Option<bytes::Bytes>,
+    pub(crate) archiver: Arc<Archiver>,
     pub(crate) evidence: Evidence,
     /// Messages that may wait for a peer which is away.
     pub(crate) waiting_for_peers: Semaphore,

@@ -13,6 +13,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod archiver;
 pub mod asic;
 pub mod body;
 pub mod certificates;

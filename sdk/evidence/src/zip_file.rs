@@ -9,6 +9,7 @@ pub(crate) mod directory;
 mod end;
 mod headers;
 pub(crate) mod stream;
+pub(crate) mod write;
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use std::{

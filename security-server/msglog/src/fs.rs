@@ -143,6 +143,8 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "tests go through all of them")]
 pub enum SyncSite {
+    /// What others keep beside the log with its file operations: archives, and how far archiving has come.
+    Archive,
     /// Frames of a batch of commits, before they are answered.
     Batch,
     /// Contents of a body's own file, before its commit record is written.
@@ -172,7 +174,7 @@ pub enum SyncSite {
 }
 
 impl SyncSite {
-    /// All of them.
+    /// All that the log itself has.
     pub const ALL: [Self; 13] = [
         Self::Batch,
         Self::BodyData,

@@ -86,6 +86,17 @@ impl MessageLog {
         answer.await.map_err(|_| LogError::Closed)?
     }
 
+    /// Time of the first record in the segment that is being written, in milliseconds since 1970, UTC; `None` if there
+    /// is no record in it.
+    #[must_use]
+    pub fn active_since_ms(&self) -> Option<i64> {
+        let state = self.store().state();
+        match &state.segments.values().next_back()?.source {
+            Source::Memory { index, .. } => index.entries.first().map(|it| it.time_ms),
+            Source::File(_) => None,
+        }
+    }
+
     /// Number of the last record; 0 if there never was one.
     #[must_use]
     pub fn last_id(&self) -> RecordId {

@@ -147,7 +147,7 @@ fn container(
     let Some(record) = log.read(id).map_err(log_error)? else {
         return Ok(None);
     };
-    let Some(parts) = parts(&record) else {
+    let Some(parts) = container_parts(&record) else {
         return Ok(None);
     };
     let mut bodies = Vec::new();
@@ -170,8 +170,8 @@ fn container(
     )))
 }
 
-/// Returns what goes into the container; nothing while the record has no stamp.
-fn parts(record: &Record) -> Option<ContainerParts> {
+/// Returns what goes into a record's container; nothing while it has no stamp.
+pub(crate) fn container_parts(record: &Record) -> Option<ContainerParts> {
     let stamp = record.stamp.as_ref()?;
     let nanoseconds = i128::from(record.head.time_ms).saturating_mul(1_000_000);
     Some(ContainerParts {

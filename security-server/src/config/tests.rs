@@ -45,6 +45,12 @@ fn the_example_file_is_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jibek-server.example.toml");
     let config = Config::load(&path).unwrap();
     assert_eq!(config.configuration.interval, Duration::from_secs(60));
+    let shortest = Config::parse("server = \"KG/GOV/1/s\"\n", &path).unwrap();
+    assert_eq!(
+        format!("{:?}", config.archive),
+        format!("{:?}", shortest.archive)
+    );
+    assert!(config.archive.directory.unwrap().ends_with("archive"));
 }
 
 #[test]
@@ -113,5 +119,27 @@ fn mistakes_are_named_with_their_line() {
         assert_eq!(error.line, line, "{error}");
         assert!(error.to_string().contains(reason), "{error}");
         assert!(!error.to_string().contains("1234"), "{error}");
+    }
+}
+
+#[test]
+fn archives_are_where_and_how_the_operator_says() {
+    let read = |text: &str| {
+        let text = format!("server = \"KG/GOV/1/s\"\n[archive]\n{text}\n");
+        Config::parse(&text, Path::new("/etc/jibek/jibek-server.toml"))
+    };
+    let off = read("directory = \"\"\nkeep_days = 0").unwrap().archive;
+    assert_eq!((off.directory, off.keep), (None, None));
+    let set = read(
+        "directory = \"/a\"\ngrouping = \"subsystem\"\nrecipients = [\"k.asc\"]\nkeep_days = 1",
+    )
+    .unwrap()
+    .archive;
+    assert_eq!(set.directory.as_deref(), Some(Path::new("/a")));
+    assert_eq!(set.grouping, Grouping::Subsystem);
+    assert_eq!(set.recipients, [Path::new("/etc/jibek/k.asc")]);
+    assert_eq!(set.keep, Some(Duration::from_secs(86_400)));
+    for wrong in ["grouping = \"all\"", "interval_seconds = 0", "dir = \"x\""] {
+        assert!(read(wrong).is_err(), "{wrong}");
     }
 }

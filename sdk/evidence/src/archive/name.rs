@@ -1,6 +1,9 @@
 //! The names of archive files (`signatures-and-log.md` 4.6).
 
-use time::{Date, Month, PrimitiveDateTime, Time};
+use std::fmt::Write as _;
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
+
+use super::LinkDigest;
 
 /// What the name of an archive says: `mlog-[GROUP-]START-END-DIGEST16.zip[.gpg]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,48 @@ impl ArchiveName {
             digest: Some(digest).filter(|_| is_digest)?.to_owned(),
             is_encrypted,
         })
+    }
+
+    /// The name of an archive with these records, in UTC.
+    pub(super) fn format(
+        group: Option<&str>,
+        start: OffsetDateTime,
+        end: OffsetDateTime,
+        last: &LinkDigest,
+        is_encrypted: bool,
+    ) -> String {
+        let mut name = "mlog-".to_owned();
+        if let Some(group) = group {
+            let plain = group.chars().map(|c| match c {
+                '\\' | '<' | '>' | '/' | ':' | '|' | '*' | '?' => '_',
+                // white space would end the name in the first line of linkinginfo
+                c if c.is_control() || c.is_whitespace() => '_',
+                c => c,
+            });
+            for c in plain {
+                if name.len().saturating_add(c.len_utf8()) > GROUP_BYTES {
+                    break;
+                }
+                name.push(c);
+            }
+            name.push('-');
+        }
+        for moment in [start.to_utc(), end.to_utc()] {
+            // writing to a string cannot fail
+            let _ = write!(
+                name,
+                "{:04}{:02}{:02}{:02}{:02}{:02}-",
+                moment.year(),
+                u8::from(moment.month()),
+                moment.day(),
+                moment.hour(),
+                moment.minute(),
+                moment.second()
+            );
+        }
+        name.extend(last.as_str().chars().take(DIGEST_DIGITS));
+        name.push_str(if is_encrypted { ".zip.gpg" } else { ".zip" });
+        name
     }
 
     /// The member or subsystem that the archive was made for, in the spelling of file names; `None` when archives are not grouped.
@@ -80,3 +125,5 @@ fn moment(text: &str) -> Option<PrimitiveDateTime> {
 
 /// Digits of the last link in a name.
 const DIGEST_DIGITS: usize = 16;
+/// Most bytes of a name up to its times, so that the whole fits the 255 of file systems.
+const GROUP_BYTES: usize = 190;

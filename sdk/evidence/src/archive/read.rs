@@ -513,7 +513,7 @@ fn is_container(name: &str) -> bool {
     name.ends_with(".asice")
 }
 
-const LINKING_INFO: &str = "linkinginfo";
+pub(super) const LINKING_INFO: &str = "linkinginfo";
 /// Entries beside containers that are put up with.
 const MAX_OTHERS: usize = 1000;
 /// Faults kept.

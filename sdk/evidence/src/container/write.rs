@@ -1,19 +1,19 @@
 //! Writing containers: a proper ASiC-E (`mimetype` first and stored, manifests of the standard) that X-Road's verifier takes too
 //! (`observed.md` 3, containers).
 //!
-//! Everything is stored: deflating costs more than signing, and Java's stream reader needs the sizes of stored entries in the local
-//! header, which is why the target must be seekable.
+//! Everything is stored: deflating costs more than signing. Java's stream reader needs the sizes of stored entries in the local
+//! header, which is why bodies are read twice: once for their checksum.
 
 use bytes::Bytes;
+use flate2::Crc;
 use jibek_certs::digest::{DigestAlgorithm, digest};
 use std::{
     fmt::Write as _,
-    io::{Cursor, Read, Seek, Write},
+    io::{self, Read, Write},
 };
 use time::OffsetDateTime;
-use zip::{CompressionMethod, DateTime, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
-use crate::names::CONTAINER_TYPE;
+use crate::{names::CONTAINER_TYPE, zip_file::write::ZipWriter};
 
 /// What a container is made of, each part byte for byte as it was sent, signed or stamped.
 #[derive(Debug, Clone)]
@@ -52,11 +52,11 @@ pub enum WriteError {
         /// Its number from 1.
         number: usize,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The target failed.
     #[error("the container cannot be written")]
-    Write(#[source] ZipError),
+    Write(#[source] io::Error),
 }
 
 /// Writes a container into memory.
@@ -70,15 +70,12 @@ pub fn write_container(parts: &ContainerParts) -> Result<Bytes, WriteError> {
         .chain([&parts.message, &parts.signature])
         .map(Bytes::len)
         .sum();
-    let target = Cursor::new(Vec::with_capacity(size.saturating_add(8192)));
-    Ok(
-        write_container_to(target, parts, std::iter::empty::<&[u8]>())?
-            .into_inner()
-            .into(),
-    )
+    let target = Vec::with_capacity(size.saturating_add(8192));
+    Ok(write_container_to(target, parts, std::iter::empty::<&[u8]>())?.into())
 }
 
-/// Writes a container to `target`; `bodies` are further attachments, read as they are written, so size costs no memory.
+/// Writes a container to `target`; `bodies` are further attachments, each read twice from its start, so size costs no memory.
+/// Equal parts and bodies give equal bytes.
 ///
 /// Attachments are numbered through: first those of `parts`, then `bodies`.
 ///
@@ -90,8 +87,8 @@ pub fn write_container_to<W, B>(
     bodies: impl IntoIterator<Item = B>,
 ) -> Result<W, WriteError>
 where
-    W: Write + Seek,
-    B: Read,
+    W: Write,
+    B: Read + Clone,
 {
     if parts.hash_chain_result.is_some() != parts.hash_chain.is_some() {
         return Err(WriteError::Incomplete("the hash chain or its result"));
@@ -105,11 +102,8 @@ where
     }
     let mut zip = Entries {
         zip: ZipWriter::new(target),
-        options: options(parts.time),
+        time: parts.time,
     };
-    zip.zip
-        .set_comment(format!("mimetype={CONTAINER_TYPE}"))
-        .map_err(WriteError::Write)?;
     zip.entry("mimetype", CONTAINER_TYPE.as_bytes())?;
     zip.entry("message.xml", &parts.message)?;
     zip.entry("META-INF/signatures.xml", &parts.signature)?;
@@ -147,65 +141,52 @@ where
         "META-INF/manifest.xml",
         manifest(files, attachments).as_bytes(),
     )?;
-    zip.zip.finish().map_err(WriteError::Write)
+    zip.zip
+        .finish(&format!("mimetype={CONTAINER_TYPE}"))
+        .map_err(WriteError::Write)
 }
 
-struct Entries<W: Write + Seek> {
+struct Entries<W> {
     zip: ZipWriter<W>,
-    options: SimpleFileOptions,
+    time: OffsetDateTime,
 }
 
-impl<W: Write + Seek> Entries<W> {
+impl<W: Write> Entries<W> {
     fn entry(&mut self, name: &str, content: &[u8]) -> Result<(), WriteError> {
-        let large = u32::try_from(content.len()).is_err();
         self.zip
-            .start_file(name, self.options.large_file(large))
-            .map_err(WriteError::Write)?;
-        self.zip
-            .write_all(content)
-            .map_err(|error| WriteError::Write(ZipError::Io(error)))
+            .stored(name, self.time, content)
+            .map_err(WriteError::Write)
     }
 
-    fn stream(
+    fn stream<B: Read + Clone>(
         &mut self,
         name: &str,
-        mut content: impl Read,
+        content: B,
         number: usize,
     ) -> Result<(), WriteError> {
+        let read = |source| WriteError::Read { number, source };
+        let (crc, size) = sum(content.clone()).map_err(read)?;
         self.zip
-            .start_file(name, self.options.large_file(true))
-            .map_err(WriteError::Write)?;
-        let mut buffer = vec![0; COPY_BYTES];
-        loop {
-            let count = match content.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(WriteError::Read { number, source }),
-            };
-            let read = buffer.get(..count).unwrap_or_default();
-            self.zip
-                .write_all(read)
-                .map_err(|error| WriteError::Write(ZipError::Io(error)))?;
-        }
+            .stored_from(name, self.time, crc, size, content)
+            .map_err(WriteError::Write)
     }
 }
 
-fn options(time: OffsetDateTime) -> SimpleFileOptions {
-    let time = time.to_utc();
-    let year = u16::try_from(time.year()).unwrap_or_default();
-    // before 1980 there is no ZIP time
-    let stamp = DateTime::from_date_and_time(
-        year,
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-    );
-    SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(stamp.unwrap_or_default())
+/// Checksum and length.
+fn sum(mut content: impl Read) -> io::Result<(u32, u64)> {
+    let mut crc = Crc::new();
+    let mut size = 0_u64;
+    let mut buffer = vec![0; SUM_BYTES];
+    loop {
+        let count = match content.read(&mut buffer) {
+            Ok(0) => return Ok((crc.sum(), size)),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        crc.update(buffer.get(..count).unwrap_or_default());
+        size = size.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+    }
 }
 
 fn asic_manifest(result: &Bytes) -> String {
@@ -246,4 +227,4 @@ fn manifest<'a>(files: impl Iterator<Item = &'a str>, attachments: usize) -> Str
     xml
 }
 
-const COPY_BYTES: usize = 65_536;
+const SUM_BYTES: usize = 65_536;
