@@ -13,7 +13,7 @@ SECONDS ?= 60
 ONCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz torture
+.PHONY: help demo test lint bench large fuzz torture
 
 help: ## Say what there is
 	@echo "Jibek: data exchange between agencies, X-Road 7 compatible."
@@ -43,6 +43,11 @@ lint: ## Format, clippy, documentation, dependencies
 bench: ## Exchanges a second, latency, memory, CPU and counts next to direct calls; every message proved
 	@.ci/need build
 	@CARGO="$(CARGO)" .ci/bench $(if $(filter-out 0,$(FULL)),--full) $(if $(JSON),--json "$(JSON)") $(if $(SVG),--svg "$(SVG)")
+
+large: ## Bodies of gigabytes through two servers: memory, hashes, evidence; needs 20 GB of disk for some minutes
+	@.ci/need build
+	$(CARGO) build --release --locked --bins
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-large
 
 fuzz: ## Every parser against mutated input for a share of SECONDS; a table of executions and crashes
 	@.ci/need build

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod disk;
 pub mod envelope;
 pub mod http;
+pub mod large;
 pub mod load;
 pub mod peer;
 pub mod process_world;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use jibek_protocol::copied;
 use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
@@ -103,14 +104,24 @@ impl Pace {
         body: &mut Incoming,
         limit_bytes: usize,
     ) -> Result<Bytes, ChunkError> {
-        let mut all = BytesMut::new();
-        while let Some(chunk) = self.next(body).await? {
-            if all.len() + chunk.len() > limit_bytes {
-                return Err(ChunkError::TooLarge { limit_bytes });
-            }
-            all.extend_from_slice(&chunk);
+        let fits = |length: usize| match length <= limit_bytes {
+            true => Ok(()),
+            false => Err(ChunkError::TooLarge { limit_bytes }),
+        };
+        let first = self.next(body).await?.unwrap_or_default();
+        fits(first.len())?;
+        let Some(second) = self.next(body).await? else {
+            return Ok(first);
+        };
+        let mut all = Vec::with_capacity((first.len() + second.len()) * 2);
+        copied::append(&mut all, &first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            fits(all.len() + chunk.len())?;
+            copied::append(&mut all, &chunk);
+            next = self.next(body).await?;
         }
-        Ok(all.freeze())
+        Ok(all.into())
     }
 
     /// How long the next chunk is waited for.

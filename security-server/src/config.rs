@@ -148,8 +148,10 @@ pub struct Limits {
     pub shutdown: Duration,
     /// Limit of a TCP connect to a provider. Default 10 s.
     pub provider_connect: Duration,
-    /// Messages under way at once on each side. Default 1024.
+    /// Messages under way at once on each side. Default 1024; who comes when there are so many waits.
     pub messages: usize,
+    /// Longest wait for one of these places; then a fault says so. Default 30 s.
+    pub place_wait: Duration,
     /// Bytes of bodies under way in memory, all together. Default 64 MiB; where that is used up, bodies go through files of
     /// the message log, however small they are.
     pub body_memory: usize,
@@ -342,6 +344,7 @@ struct RawLimits {
     shutdown_seconds: Option<Spanned<u64>>,
     provider_connect_seconds: Option<Spanned<u64>>,
     messages: Option<Spanned<u64>>,
+    place_wait_seconds: Option<Spanned<u64>>,
     body_memory_bytes: Option<Spanned<u64>>,
 }
 
@@ -477,6 +480,7 @@ impl RawConfig {
                 shutdown: seconds(&limits.shutdown_seconds, 30)?,
                 provider_connect: seconds(&limits.provider_connect_seconds, 10)?,
                 messages: count(&limits.messages, 1024, 1, 1_000_000)?,
+                place_wait: seconds(&limits.place_wait_seconds, 30)?,
                 body_memory: count(&limits.body_memory_bytes, 64 * MIB, 0, 1024 * 1024 * MIB)?,
             },
             keeping: Keeping::new(

@@ -50,7 +50,7 @@ pub(crate) async fn handle(
         return context.evidence.handle(&head, &connection).await;
     }
     let form = AnswerForm::of(&head);
-    let mut exchange = Exchange::start(&context, SideLabel::Consumer);
+    let mut exchange = Exchange::start(&context, SideLabel::Consumer).placed(&head.extensions);
     let served = serve(&context, &connection, &head, &mut body, &mut exchange).await;
     let refusal = match served {
         Ok((recorded, conf)) => {

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     context::Context,
+    edge::Place,
     message::RequestMessage,
     metrics::{FlowLabel, InFlightGauge, KindLabel, Outcome, SideLabel},
     transport::PeerGone,
@@ -20,6 +21,8 @@ pub(crate) struct Exchange {
     client: String,
     service: String,
     _in_flight: InFlightGauge,
+    /// Free for the next message when this one came to its end.
+    _place: Option<Place>,
 }
 
 impl Exchange {
@@ -33,7 +36,14 @@ impl Exchange {
             client: String::new(),
             service: String::new(),
             _in_flight: context.metrics.in_flight(side),
+            _place: None,
         }
+    }
+
+    /// Holds the place that a request came with.
+    pub(crate) fn placed(mut self, extensions: &http::Extensions) -> Self {
+        self._place = extensions.get().cloned();
+        self
     }
 
     /// The message is understood enough to be named.

@@ -18,6 +18,7 @@ use crate::{
     body,
     body::Body,
     consumer,
+    edge::NoPlace,
     outbound::chain,
     provider,
     random::Random,
@@ -131,6 +132,18 @@ pub(crate) trait ConsumerError: std::error::Error {
     /// The peer's or the service's own fault, if it is one.
     fn foreign(&self) -> Option<&Foreign> {
         None
+    }
+}
+
+impl ConsumerError for NoPlace {
+    fn full_code(&self) -> String {
+        own(codes::OVERLOADED)
+    }
+}
+
+impl ProviderError for NoPlace {
+    fn code(&self) -> String {
+        codes::OVERLOADED.to_owned()
     }
 }
 
@@ -422,6 +435,18 @@ pub(crate) fn consumer_response(
             response
         }
     }
+}
+
+/// A fault that says that there was no place, as the answer to an information system: for REST with a status that clients
+/// and balancers know, and when to come again.
+pub(crate) fn overloaded_response(fault: &Fault, form: consumer::AnswerForm) -> Response<Body> {
+    let mut response = consumer_response(fault, None, form);
+    if matches!(form, consumer::AnswerForm::Rest(_)) {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn soap_response(document: Bytes) -> Response<Body> {

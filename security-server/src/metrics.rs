@@ -134,6 +134,12 @@ impl Metrics {
             Some(Unit::Bytes),
             || resident_memory_bytes().map(Sample::from),
         )));
+        registry.register_collector(Box::new(Sampled::counter(
+            "copied_body",
+            "Bytes of message bodies and parts copied from memory to memory; TLS and the kernel not counted",
+            Some(Unit::Bytes),
+            || Some(Sample::from(jibek_protocol::copied::total())),
+        )));
         let metrics = Self {
             inner: Arc::new(Inner {
                 counts: Counts::register(&mut registry),

@@ -46,7 +46,7 @@ pub(crate) async fn handle(
     peer: Arc<Peer>,
     request: Request<HttpIncoming>,
 ) -> Response<Body> {
-    let mut exchange = Exchange::start(&context, SideLabel::Provider);
+    let mut exchange = Exchange::start(&context, SideLabel::Provider).placed(request.extensions());
     let reused = peer.used.swap(true, Ordering::Relaxed);
     context
         .metrics

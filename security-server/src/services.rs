@@ -197,6 +197,7 @@ impl Inner {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
+            .http1_max_buf_size(BUFFER_BYTES)
             .build(connector))
     }
 }
@@ -281,6 +282,8 @@ impl http_body::Body for Watched {
 const IDLE: Duration = Duration::from_secs(30);
 const MOST_IDLE: usize = 256;
 const MOST_POOLS: usize = 256;
+/// Largest chunk of an answer: some wait for the peer, and left to itself hyper lets each grow to 400 KiB.
+const BUFFER_BYTES: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -237,7 +237,7 @@ impl Inner {
                 })?;
                 Ok(Bytes::from(value))
             }
-            Some((_, value)) => Ok(Bytes::copy_from_slice(value)),
+            Some((_, value)) => Ok(Bytes::from(value.to_vec())),
             None => Ok(Bytes::new()),
         }
     }

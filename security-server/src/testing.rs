@@ -92,7 +92,7 @@ impl Country {
         let entry = SecurityServer {
             id: id.clone(),
             address: Some(address.to_owned()),
-            auth_certificate_hashes: vec![Bytes::copy_from_slice(&certificate.sha256())],
+            auth_certificate_hashes: vec![Bytes::from(certificate.sha256().to_vec())],
             clients: clients
                 .iter()
                 .map(|client| ClientId::from_header(client).unwrap())

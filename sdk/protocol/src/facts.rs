@@ -104,7 +104,7 @@ type Parts = Vec<(PartHeaders, Vec<u8>)>;
 fn parts(boundary: &str, data: &[u8], chunk: usize) -> Result<Parts, MultipartError> {
     let mut reader = MultipartReader::new(boundary.as_bytes(), MultipartLimits::default())?;
     for chunk in data.chunks(chunk) {
-        reader.push(Bytes::copy_from_slice(chunk))?;
+        reader.push(Bytes::from(chunk.to_vec()))?;
     }
     reader.finish()?;
     let mut parts: Parts = Vec::new();

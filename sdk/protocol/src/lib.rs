@@ -6,6 +6,7 @@
 #![warn(missing_docs, clippy::exhaustive_enums)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::as_conversions))]
 
+pub mod copied;
 pub mod fault;
 pub mod header;
 pub mod id;

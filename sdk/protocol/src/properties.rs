@@ -298,7 +298,7 @@ fn multipart(
     let mut reader = MultipartReader::new(boundary, MultipartLimits::default()).unwrap();
     let mut end = Ok(());
     for chunk in data.chunks(chunk) {
-        end = end.and_then(|()| reader.push(Bytes::copy_from_slice(chunk)));
+        end = end.and_then(|()| reader.push(Bytes::from(chunk.to_vec())));
     }
     end = end.and_then(|()| reader.finish());
     let mut bodies: Vec<Vec<u8>> = Vec::new();

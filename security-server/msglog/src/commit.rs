@@ -327,7 +327,7 @@ pub(crate) fn number(payload: &[u8]) -> Option<u64> {
 
 fn blob(fields: &mut Reader<'_>) -> Option<Bytes> {
     let length = crate::num::narrow(fields.u32()?.into());
-    fields.bytes(length).map(Bytes::copy_from_slice)
+    fields.bytes(length).map(|it| Bytes::from(it.to_vec()))
 }
 
 pub(crate) const PROVIDER: u8 = 1;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use jibek_protocol::id::{ClientId, ServiceId};
 
 use crate::body::BodySource;
@@ -586,11 +586,11 @@ impl Opened {
         match pieces {
             [piece] => next(piece),
             pieces => {
-                let mut whole = BytesMut::new();
+                let mut whole = Vec::new();
                 for piece in pieces {
                     whole.extend_from_slice(&next(piece)?);
                 }
-                Ok(whole.freeze())
+                Ok(whole.into())
             }
         }
     }

@@ -28,6 +28,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 
 use bytes::Bytes;
+use jibek_protocol::copied;
 
 use crate::fs::{self, FsFile};
 use crate::num::{narrow, short, wide};
@@ -325,8 +326,14 @@ impl Group {
         };
         self.copy(&header.encode(self.key, offset));
         self.copy(head);
+        // Of a body all is copied or nothing, however the network cut it: so it can be counted on.
+        let is_body = kind == FrameKind::Body;
         for chunk in chunks {
-            if chunk.len() < COPY_BELOW {
+            let short = if is_body { length } else { chunk.len() };
+            if short < COPY_BELOW {
+                if is_body {
+                    copied::count(chunk.len());
+                }
                 self.copy(chunk);
             } else {
                 self.items.push(Item::Bytes(chunk.clone()));
@@ -502,7 +509,7 @@ impl<'a> Window<'a> {
 }
 
 const MAGIC: &[u8; 8] = b"JBKSEG\r\n";
-/// Chunks below this are copied next to their headers: a slice of its own costs the system more.
+/// Chunks, and bodies, below this are copied next to their headers: a slice of its own costs the system more.
 const COPY_BELOW: usize = 1024;
 const WINDOW_BYTES: u64 = 1 << 20;
 /// Batches and seals have eight bytes of payload.

@@ -112,7 +112,7 @@ impl Shared {
             group.summed_frame(FrameKind::Shared, &[], std::slice::from_ref(bytes), crc);
         // A copy of its own: a slice would keep all of the message's buffer alive.
         let run = Run {
-            bytes: Bytes::copy_from_slice(bytes),
+            bytes: Bytes::from(bytes.to_vec()),
             offset,
             used: self.clock,
         };

@@ -48,7 +48,7 @@ fn leaves_bytes(dir: &Path, bytes: &[u8]) -> bool {
 async fn pour(draft: &mut Draft, bytes: &[u8]) {
     for chunk in bytes.chunks(10_007) {
         draft
-            .append_body(1, Bytes::copy_from_slice(chunk))
+            .append_body(1, Bytes::from(chunk.to_vec()))
             .await
             .unwrap();
     }

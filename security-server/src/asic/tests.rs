@@ -120,7 +120,7 @@ async fn record(
     if let Some(body) = body {
         for chunk in body.chunks(10_000) {
             draft
-                .append_body(1, Bytes::copy_from_slice(chunk))
+                .append_body(1, Bytes::from(chunk.to_vec()))
                 .await
                 .unwrap();
         }

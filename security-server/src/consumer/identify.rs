@@ -123,7 +123,7 @@ pub(crate) async fn request(
     let raw = |name: &str| {
         head.headers
             .get(name)
-            .map(|value| Bytes::copy_from_slice(value.as_bytes()))
+            .map(|value| Bytes::from_owner(value.clone()))
             .unwrap_or_default()
     };
     let content_type = raw("content-type");

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, io, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
@@ -235,7 +235,7 @@ fn parts(boundary: &str, body: Bytes) -> Result<Vec<Bytes>, MultipartError> {
     reader.push(body)?;
     reader.finish()?;
     let mut parts = Vec::new();
-    let mut part: Option<BytesMut> = None;
+    let mut part: Option<Vec<u8>> = None;
     while let Some(event) = reader.poll_event() {
         match event {
             MultipartEvent::PartStart(headers) => {
@@ -244,14 +244,14 @@ fn parts(boundary: &str, body: Bytes) -> Result<Vec<Bytes>, MultipartError> {
                     .and_then(|value| MediaType::parse(value).ok());
                 part = media
                     .is_some_and(|media| media.is("application/ocsp-response"))
-                    .then(BytesMut::new);
+                    .then(Vec::new);
             }
             MultipartEvent::Data(bytes) => {
                 if let Some(part) = &mut part {
                     part.extend_from_slice(&bytes);
                 }
             }
-            MultipartEvent::PartEnd => parts.extend(part.take().map(BytesMut::freeze)),
+            MultipartEvent::PartEnd => parts.extend(part.take().map(Bytes::from)),
             _ => {}
         }
     }

@@ -153,7 +153,7 @@ pub(crate) fn message(context: &Context, head: &request::Parts) -> Result<Head, 
     let soap_action = head
         .headers
         .get(names::X_ORIGINAL_SOAP_ACTION)
-        .map(|value| Bytes::copy_from_slice(value.as_bytes()))
+        .map(|value| Bytes::from_owner(value.clone()))
         .unwrap_or_default();
     if message_type == MessageType::Soap && !soap::soap_action_is_valid(&soap_action) {
         return Err(IdentifyError::SoapAction);

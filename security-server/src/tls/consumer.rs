@@ -198,7 +198,7 @@ impl ConsumerAcceptor {
             .1
             .peer_certificates()
             .and_then(<[_]>::first);
-        let certificate = leaf.map(|leaf| Bytes::copy_from_slice(leaf));
+        let certificate = leaf.map(|leaf| Bytes::from(leaf.to_vec()));
         Ok((
             stream,
             ConnectionInfo {

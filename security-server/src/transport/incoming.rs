@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpIncoming;
 use jibek_protocol::{
+    copied,
     media_type::MediaType,
     multipart::{MultipartError, MultipartEvent, MultipartReader},
 };
 use tokio::time::timeout;
 
+use super::part;
 use crate::chunks::{ChunkError, Pace};
 
 /// Why a transport message could not be read.
@@ -126,17 +128,26 @@ impl Incoming {
         let Some(second) = self.chunk().await? else {
             return Ok(first);
         };
-        let mut all = BytesMut::with_capacity((first.len() + second.len()) * 2);
-        all.extend_from_slice(&first);
+        // An envelope is a body, too; what else is read whole only belongs to one.
+        let is_body = part.is(part::TEXT_XML) || part.is(part::XOP);
+        let add = |all: &mut Vec<u8>, chunk: &Bytes| {
+            if is_body {
+                copied::append(all, chunk);
+            } else {
+                all.extend_from_slice(chunk);
+            }
+        };
+        let mut all = Vec::with_capacity((first.len() + second.len()) * 2);
+        add(&mut all, &first);
         let mut next = Some(second);
         while let Some(chunk) = next {
             if all.len() + chunk.len() > limit_bytes {
                 return Err(too_large());
             }
-            all.extend_from_slice(&chunk);
+            add(&mut all, &chunk);
             next = self.chunk().await?;
         }
-        Ok(all.freeze())
+        Ok(all.into())
     }
 
     async fn event(&mut self) -> Result<Option<MultipartEvent>, TransportError> {

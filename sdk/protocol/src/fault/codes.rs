@@ -115,6 +115,8 @@ codes! {
     MISSING_SOAP = "missing_soap";
     /// Connection refused or reset, or bad host.
     NETWORK_ERROR = "network_error";
+    /// As many messages are under way as the server has places for (ours alone: X-Road has no such bound).
+    OVERLOADED = "overloaded";
     /// The same request came before, is not executed again, and there is no answer to give (not a code of X-Road).
     REPEATED_REQUEST = "repeated_request";
     /// The service is disabled.
@@ -209,6 +211,7 @@ fn judge_own_server(rest: &[&str]) -> (Blame, Repeat) {
         ] => (Blame::Peer, Repeat::No),
         [
             "globalconfoutdated"
+            | "overloaded"
             | "timestampingfailed"
             | "mlog"
             | "loggingfailed"
@@ -237,7 +240,7 @@ fn judge_peer(rest: &[&str]) -> (Blame, Repeat) {
             ..,
         ] => (Blame::Us, Repeat::No),
         [
-            "globalconfoutdated" | "malformedserverconf" | "malformedglobalconf",
+            "globalconfoutdated" | "overloaded" | "malformedserverconf" | "malformedglobalconf",
             ..,
         ] => (Blame::Peer, Repeat::Later),
         ["loggingfailed", "timestampingfailed" | "mlog", ..] => (Blame::Peer, Repeat::Later),

@@ -94,7 +94,7 @@ fn foreign_line_ends_are_read_and_canonical_differs() {
 fn bad_request_blocks_are_refused() {
     use RestBlockError::*;
     let parse =
-        |text: &str| RestRequestBlock::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err();
+        |text: &str| RestRequestBlock::parse(Bytes::from(text.as_bytes().to_vec())).unwrap_err();
     assert_eq!(parse(""), MissingLine { line: 1 });
     assert_eq!(parse("GET\r\n"), MissingLine { line: 2 });
     assert_eq!(parse(&REQUEST.replace("GET", "get")), Method);

@@ -151,6 +151,7 @@ impl MultipartReader {
             Match::NeedMore | Match::No => {
                 self.held.truncate(held);
                 let content = std::mem::take(&mut self.held);
+                crate::copied::count(content.len());
                 self.content(content.into())?;
             }
             Match::Boundary { length, closing } => {

@@ -18,7 +18,7 @@ fn read(boundary: &str, data: &[u8], chunk: usize) -> (Parts, Result<(), Multipa
         }
     };
     for chunk in data.chunks(chunk.max(1)) {
-        if let Err(error) = reader.push(Bytes::copy_from_slice(chunk)) {
+        if let Err(error) = reader.push(Bytes::from(chunk.to_vec())) {
             return (parts, Err(error));
         }
         collect(&mut reader);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::{ScannedSoap, SoapError};
+use crate::copied;
 use crate::xml::StartTag;
 
 /// Where the request hash goes and which old ones leave, as bytes of the message.
@@ -109,7 +110,10 @@ pub fn with_request_hash(
     let mut out = BytesMut::with_capacity(response.len() + ELEMENT_BYTES);
     let mut done = 0;
     for (range, insert) in edits {
-        out.extend_from_slice(response.get(done..range.start).unwrap_or_default());
+        copied::append(
+            &mut out,
+            response.get(done..range.start).unwrap_or_default(),
+        );
         done = range.end;
         if insert {
             for piece in [
@@ -123,11 +127,11 @@ pub fn with_request_hash(
                 &place.name,
                 b">",
             ] {
-                out.extend_from_slice(piece);
+                copied::append(&mut out, piece);
             }
         }
     }
-    out.extend_from_slice(response.get(done..).unwrap_or_default());
+    copied::append(&mut out, response.get(done..).unwrap_or_default());
     Ok(out.freeze())
 }
 

@@ -142,7 +142,7 @@ impl Sample {
             let number = u32::try_from(index + 1).unwrap();
             for chunk in self.body(index).chunks(997) {
                 draft
-                    .append_body(number, Bytes::copy_from_slice(chunk))
+                    .append_body(number, Bytes::from(chunk.to_vec()))
                     .await?;
             }
             draft.finish_body(number, self.digest(index))?;

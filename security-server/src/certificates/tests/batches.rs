@@ -164,7 +164,7 @@ async fn documents_are_kept_within_bounds() {
     let verified = jibek_evidence::open::open(&parts, &signer(), &*conf, now).unwrap();
     let (documents, signer) = (&scene.certificates.documents, signer());
     for number in 0..3 * u16::try_from(documents::HALF).unwrap() {
-        let bytes = Bytes::copy_from_slice(&number.to_be_bytes());
+        let bytes = Bytes::from(number.to_be_bytes().to_vec());
         let question = Document {
             content: conf.content_id(),
             signer: signer.member(),
