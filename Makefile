@@ -13,7 +13,7 @@ SECONDS ?= 60
 ONCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench large fuzz torture
+.PHONY: help demo test lint bench large scale fuzz torture
 
 help: ## Say what there is
 	@echo "Jibek: data exchange between agencies, X-Road 7 compatible."
@@ -48,6 +48,12 @@ large: ## Bodies of gigabytes through two servers: memory, hashes, evidence; nee
 	@.ci/need build
 	$(CARGO) build --release --locked --bins
 	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-large
+scale: ## A country of 100,000 members, a log of 10 million records (10 GB), starts: time and memory
+	@.ci/need build
+	$(CARGO) build --release --locked --bins
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-scale -- configuration
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-scale -- log
+	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-scale -- start
 
 fuzz: ## Every parser against mutated input for a share of SECONDS; a table of executions and crashes
 	@.ci/need build

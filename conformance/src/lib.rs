@@ -15,6 +15,7 @@ pub mod peer;
 pub mod process_world;
 pub mod processes;
 pub mod proof;
+pub mod scale;
 pub mod system;
 pub mod torture;
 pub mod world;

@@ -5,13 +5,13 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use jibek_certs::time::Clock;
+use jibek_certs::time::{Clock, Timestamp};
 use jibek_conf::{Anchor, ConfDir, FetchOptions, Fetcher, Snapshot, fetch::Federations};
 use jibek_msglog::{LogConfig, MessageLog, fs::Fs};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 
 use crate::{
@@ -189,14 +189,25 @@ impl App {
         let drain = Drain::new();
         let part = |part: &'static str| move |reason: String| StartError::Part { part, reason };
 
-        // Keys.
-        let token = Token::open(&config.state_dir.join("token"), &pin)
-            .map_err(|error| part("the key token")(chain(&error)))?;
-        drop(pin);
-        let keys = KeyRing::new(token, config.server.clone()).slowed(config.token.signature_takes);
-        let keys = Arc::new(keys);
-        let store = Store::open(&config.state_dir.join("store"))
-            .map_err(|error| part("the store of learned state")(chain(&error)))?;
+        // What takes its time begins now, side by side; each is awaited where it is needed.
+        let state = config.state_dir.clone();
+        let (token_dir, store_dir) = (state.join("token"), state.join("store"));
+        let token = beside("the key token", move || Token::open(&token_dir, &pin));
+        let store = beside("the store of learned state", move || {
+            Store::open(&store_dir)
+        });
+        let log_config = LogConfig {
+            memory_bytes: config.limits.body_memory,
+            ..LogConfig::new(&config.log_dir)
+        };
+        let log_disk = Arc::clone(&disk);
+        let log = beside("the message log", move || {
+            MessageLog::open(log_config, log_disk)
+        });
+        let clients_dir = config.clients_dir.clone();
+        let folder = beside("the clients folder", move || {
+            ClientFolder::open(&clients_dir)
+        });
 
         // Configuration.
         let anchor_bytes = std::fs::read(&config.anchor).map_err(|error| StartError::Anchor {
@@ -215,13 +226,12 @@ impl App {
         options.order_seed = seed;
         options.interval = config.configuration.interval;
         options.federations = Federations::from_names(&config.configuration.federations);
-        let fetcher = Fetcher::new(
-            anchor,
-            ConfDir::new(config.state_dir.join("globalconf"))
-                .with_profiles(config.profiles.clone()),
-            options,
-        )
-        .map_err(|error| part("the configuration client")(chain(&error)))?;
+        let conf_dir =
+            ConfDir::new(state.join("globalconf")).with_profiles(config.profiles.clone());
+        let fetcher = beside("the configuration client", move || {
+            Fetcher::new(anchor, conf_dir, options)
+        });
+        let fetcher = fetcher.ready().await?;
         let initial = match fetcher.stored() {
             Some(stored) => stored,
             None => conf_watch::empty_snapshot(&own_instance)
@@ -238,26 +248,23 @@ impl App {
             Arc::clone(&clock),
             metrics.clone(),
         );
-        if let Err(error) = conf.refresh().await {
-            tracing::warn!(%error, "no configuration could be fetched; what was stored stays in force");
-        }
+        let asked = ask_sources(&conf);
+
+        // Keys, clients, message log: what is wrong with them is told before any source has answered.
+        let keys = KeyRing::new(token.ready().await?, config.server.clone())
+            .slowed(config.token.signature_takes);
+        let keys = Arc::new(keys);
+        let store = store.ready().await?;
+        let folder = Arc::new(folder.ready().await?);
+        let (log, recovery) = log.ready().await?;
+        tracing::info!(?recovery, "message log open");
+        first_look(&conf, now, asked).await;
         keys.refresh(&conf.snapshot(), now);
 
-        // Clients and services.
-        let folder = ClientFolder::open(&config.clients_dir)
-            .map_err(|error| part("the clients folder")(chain(&error)))?;
-        let folder = Arc::new(folder);
-
-        // Message log and time-stamps.
-        let log_config = LogConfig {
-            memory_bytes: config.limits.body_memory,
-            ..LogConfig::new(&config.log_dir)
-        };
-        let (log, recovery) = MessageLog::open(log_config, Arc::clone(&disk))
-            .map_err(|error| part("the message log")(chain(&error)))?;
-        tracing::info!(?recovery, "message log open");
         let once = Once::of_log(&log, &config.peers)
             .map_err(|error| part("the message log")(chain(&error)))?;
+
+        // Time-stamps.
         let settings = StampSettings {
             interval: config.timestamping.interval,
             records: config.timestamping.records,
@@ -383,6 +390,62 @@ impl App {
     }
 }
 
+/// A part of the server that is being set up in a thread of its own.
+struct Beside<T> {
+    part: &'static str,
+    work: JoinHandle<Result<T, String>>,
+}
+
+fn beside<T: Send + 'static, E: std::error::Error + 'static>(
+    part: &'static str,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Beside<T> {
+    let work = move || work().map_err(|error| chain(&error));
+    Beside {
+        part,
+        work: tokio::task::spawn_blocking(work),
+    }
+}
+
+impl<T> Beside<T> {
+    async fn ready(self) -> Result<T, StartError> {
+        let reason = match self.work.await {
+            Ok(Ok(part)) => return Ok(part),
+            Ok(Err(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        let part = self.part;
+        Err(StartError::Part { part, reason })
+    }
+}
+
+/// Asks the sources for the configuration, beside everything else.
+fn ask_sources(conf: &Arc<ConfWatch>) -> JoinHandle<()> {
+    let asking = Arc::clone(conf);
+    tokio::spawn(async move {
+        if let Err(error) = asking.refresh().await {
+            tracing::warn!(%error, "no configuration could be fetched; what was stored stays in force");
+        }
+    })
+}
+
+/// Waits for the sources' answer. Where what was kept on disk is still valid, the start does not hang on them: after
+/// [`FIRST_LOOK`] they are waited for by themselves.
+async fn first_look(conf: &ConfWatch, now: Timestamp, asked: JoinHandle<()>) {
+    let waited = async {
+        // It tells of its failures itself.
+        let _ = asked.await;
+    };
+    if conf.snapshot().check_valid(now).is_err() {
+        waited.await;
+    } else if tokio::time::timeout(FIRST_LOOK, waited).await.is_err() {
+        tracing::info!("starting with the configuration kept on disk; its sources are still asked");
+    }
+}
+
+/// How long a start with a valid configuration waits for a newer one: long enough for a registry that is up and near.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+
 impl Bound {
     /// Where the server listens.
     #[must_use]
@@ -484,6 +547,9 @@ impl Bound {
 /// The certificates of the keys are judged again when the configuration changes, and once a minute for their expiry.
 async fn refresh_keys(context: Arc<Context>) {
     let mut changes = context.conf.changes();
+    // A first download may have come in since the keys were judged.
+    let now = context.clock.now();
+    context.keys.refresh(&context.conf.snapshot(), now);
     loop {
         let minute = context.clock.sleep(Duration::from_secs(60));
         let changed = tokio::select! {

@@ -234,7 +234,7 @@ impl ConfWatch {
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, ConfSourceError> {
         let mut source = self.source.lock().await;
         let result = source.refresh(self.clock.now()).await;
-        self.drop_expired();
+        self.drop_expired().await;
         let now = self.clock.now();
         self.metrics.configuration_refresh(result.is_ok());
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,9 +260,16 @@ impl ConfWatch {
     }
 
     /// Takes expired foreign instances out of force.
-    fn drop_expired(&self) {
+    async fn drop_expired(&self) {
         let before = self.snapshot();
-        if let Some(rest) = before.without_expired(self.clock.now()) {
+        let now = self.clock.now();
+        if before.next_foreign_expiry().is_none_or(|next| now <= next) {
+            return;
+        }
+        // What is left gets new indexes, which takes its time in a large country.
+        let whole = Arc::clone(&before);
+        let rest = tokio::task::spawn_blocking(move || whole.without_expired(now));
+        if let Ok(Some(rest)) = rest.await {
             for warning in rest.warnings() {
                 tracing::warn!(warning, "a federated instance is out of force");
             }
@@ -299,7 +306,7 @@ impl ConfWatch {
                     () = self.clock.sleep_until(expiry.map_or(next, |expiry| next.min(expiry))) => {}
                     () = self.asked.notified() => break,
                 }
-                self.drop_expired();
+                self.drop_expired().await;
                 if self.clock.now() >= next {
                     break;
                 }

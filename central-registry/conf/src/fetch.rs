@@ -6,17 +6,20 @@
 //! its signature has been checked, nothing that it sends is unbounded, and a source that lies, stalls or floods costs
 //! nothing but itself: what was in force stays until it expires.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem::take, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tracing::{info, warn};
 
 use crate::{
     anchor::Anchor,
-    files::{ConfDir, FilesError, StoredInstance, StoredPart, chain, directory_name},
-    part::parse_shared,
-    snapshot::{InstanceParts, Snapshot, left_out},
+    aside::aside,
+    files::{ConfDir, StoredInstance, StoredPart, chain, directory_name},
+    snapshot::{InForce, Instance, Snapshot, left_out},
 };
 
 mod attempt;
@@ -31,6 +34,7 @@ use attempt::{Errand, Generation, Role};
 use http::HttpClient;
 use source::Sources;
 
+pub use crate::aside::BrokenDown;
 pub use error::{FetchError, SourceError};
 pub use http::HttpError;
 pub use options::{Federations, FetchOptions, HttpsUse, PrivatePart};
@@ -44,6 +48,8 @@ pub struct Fetcher {
     own: Sources,
     foreign: BTreeMap<String, Partner>,
     snapshot: Option<Arc<Snapshot>>,
+    /// What lies on disk, since this process wrote or compared it.
+    written: Vec<StoredInstance>,
     store_error: Option<String>,
 }
 
@@ -52,24 +58,38 @@ pub struct Fetcher {
 struct Partner {
     sources: Sources,
     /// What is in force of it: fetched, or found on disk at the start.
-    kept: Option<StoredInstance>,
+    kept: Option<Kept>,
     /// Not asked before this.
     next: Option<OffsetDateTime>,
 }
 
+/// An instance as it is to be written, and as it was read.
+#[derive(Clone, Debug)]
+struct Kept {
+    stored: StoredInstance,
+    instance: Arc<Instance>,
+}
+
 impl Partner {
-    fn shared(&self) -> Option<&StoredPart> {
-        self.kept.as_ref()?.parts.first()
+    fn expires(&self) -> Option<OffsetDateTime> {
+        self.kept.as_ref()?.stored.parts.first()?.expires
     }
 
-    fn in_force(&self, now: OffsetDateTime) -> Option<&StoredPart> {
-        let fresh = |part: &&StoredPart| part.expires.is_none_or(|expires| now <= expires);
-        self.shared().filter(fresh)
+    fn in_force(&self, now: OffsetDateTime) -> Option<InForce> {
+        let kept = self.kept.as_ref()?;
+        let expires = self.expires();
+        expires
+            .is_none_or(|expires| now <= expires)
+            .then(|| InForce {
+                instance: Arc::clone(&kept.instance),
+                shared_expires: expires,
+                private_expires: None,
+            })
     }
 
     /// When it expired, when so.
     fn expired(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        self.shared()?.expires.filter(|expires| now > *expires)
+        self.expires().filter(|expires| now > *expires)
     }
 }
 
@@ -105,6 +125,7 @@ impl Fetcher {
             own: Sources::new(anchor),
             foreign: BTreeMap::new(),
             snapshot: stored,
+            written: Vec::new(),
             store_error: None,
         })
     }
@@ -154,25 +175,42 @@ impl Fetcher {
     /// instances that have expired.
     pub async fn refresh(&mut self, now: OffsetDateTime) -> Result<Arc<Snapshot>, FetchError> {
         let own = self.own.anchor.instance().to_owned();
-        let before = self.own.generation.clone();
         let errand = self.errand(&own, Role::Own, now);
+        let begun = Instant::now();
         let known = self.snapshot.clone();
         let shared = known.as_ref().and_then(|known| known.shared(&own));
         let generation = match self.own.fetch(errand, shared).await {
             Ok(generation) => generation,
             Err(attempts) => {
-                if let Some(rest) = known.and_then(|known| known.without_expired(now)) {
+                let rest = aside(move || known?.without_expired(now)).await;
+                if let Ok(Some(rest)) = rest {
                     self.snapshot = Some(Arc::new(rest));
                 }
                 return Err(FetchError::AllFailed { attempts });
             }
         };
-        let unchanged = before.is_some_and(|before| before.same_content(&generation));
         let mut warnings = self.own.notes(now, self.options.interval);
-        let partners_changed = self.refresh_partners(&generation, now, &mut warnings).await;
+        self.refresh_partners(&generation, now, &mut warnings).await;
+        let mut all = vec![generation.in_force()];
+        let partners = self.foreign.values();
+        all.extend(partners.filter_map(|partner| partner.in_force(now)));
         let snapshot = match &self.snapshot {
-            Some(snapshot) if unchanged && !partners_changed => self.renewed(snapshot, &generation),
-            _ => self.assembled(&own, &generation, now).await?,
+            Some(snapshot) if snapshot.is_made_of(&all) => self.renewed(snapshot, &generation),
+            _ => {
+                let (fetched, begun) = (begun.elapsed(), Instant::now());
+                let snapshot = self.assembled(&own, all).await?;
+                let shared = &generation.instance.shared;
+                info!(
+                    members = shared.members.len(),
+                    servers = shared.servers.len(),
+                    bytes = generation.instance.parts.shared.len(),
+                    fetched = ?fetched,
+                    read = ?generation.took,
+                    indexed = ?begun.elapsed(),
+                    "a new configuration was read"
+                );
+                snapshot
+            }
         };
         self.store(&own, &generation).await;
         warnings.extend(self.store_error.as_ref().map(|reason| {
@@ -194,21 +232,32 @@ impl Fetcher {
             options: Arc::clone(&self.options),
             folder: self.dir.path().join(directory_name(instance)),
             known: None,
+            read: self.read(instance),
+            reading: Arc::default(),
             now,
         }
     }
 
-    /// Asks the partners' sources side by side, all within one bound of time. Whether anything but expiry changed.
+    /// An instance as it was read last, also one that has expired.
+    fn read(&self, instance: &str) -> Option<Arc<Instance>> {
+        let partner = self.foreign.get(instance);
+        let kept = partner.and_then(|partner| partner.kept.as_ref());
+        let in_force = || self.snapshot.as_ref()?.instance_read(instance);
+        kept.map(|kept| &kept.instance)
+            .or_else(in_force)
+            .map(Arc::clone)
+    }
+
+    /// Asks the partners' sources side by side, all within one bound of time.
     async fn refresh_partners(
         &mut self,
         own: &Generation,
         now: OffsetDateTime,
         warnings: &mut Vec<String>,
-    ) -> bool {
-        let wanted = federation::partners(own, self.own.anchor.instance(), &self.options);
+    ) {
+        let private = own.instance.private.as_ref();
+        let wanted = federation::partners(private, self.own.anchor.instance(), &self.options);
         warnings.extend(wanted.warnings);
-        let before: Vec<_> = self.foreign.keys().cloned().collect();
-        let mut changed = false;
         self.foreign
             .retain(|instance, _| wanted.anchors.contains_key(instance));
         for (instance, anchor) in wanted.anchors {
@@ -231,23 +280,17 @@ impl Fetcher {
                 }
             }
         }
-        changed |= before.len() != self.foreign.len()
-            || before.iter().any(|name| !self.foreign.contains_key(name));
 
         let mut asked = JoinSet::new();
         let due = |partner: &Partner| partner.next.is_none_or(|next| next <= now);
         for (instance, partner) in self.foreign.iter().filter(|(_, partner)| due(partner)) {
             let errand = self.errand(instance, Role::Foreign, now);
-            let known = self.snapshot.clone();
             let (instance, mut sources) = (instance.clone(), partner.sources.clone());
-            // One that expired is out of the snapshot; the keys that it named last are its keys all the same.
-            let last = partner.shared().filter(|_| partner.expired(now).is_some());
-            let last = last.map(|part| (part.bytes.clone(), part.version));
             let limit = self.options.federation_timeout;
             asked.spawn(async move {
-                let last = last.and_then(|(bytes, version)| parse_shared(&bytes, version).ok());
-                let shared = known.as_ref().and_then(|known| known.shared(&instance));
-                let shared = shared.or(last.as_ref());
+                // One that expired is out of the snapshot; the keys that it named last are its keys all the same.
+                let read = errand.read.clone();
+                let shared = read.as_ref().map(|read| &read.shared);
                 let outcome = match timeout(limit, sources.fetch(errand, shared)).await {
                     Ok(Ok(generation)) => Some(generation),
                     Ok(Err(_)) => None,
@@ -269,12 +312,10 @@ impl Fetcher {
             partner.sources = sources;
             match outcome {
                 Some(generation) => {
-                    let stored = stored(&instance, &generation);
-                    changed |= !partner
-                        .kept
-                        .as_ref()
-                        .is_some_and(|kept| same_bytes(kept, &stored));
-                    partner.kept = Some(stored);
+                    partner.kept = Some(Kept {
+                        stored: stored(&instance, &generation),
+                        instance: Arc::clone(&generation.instance),
+                    });
                     partner.next = None;
                 }
                 None => {
@@ -292,20 +333,17 @@ impl Fetcher {
                 ));
             }
             // One that expired goes, and comes back with its next publication.
-            let known = self.snapshot.as_ref();
-            let known = known.is_some_and(|known| known.knows_instance(instance));
-            changed |= known != partner.in_force(now).is_some();
             if let Some(expired) = partner.expired(now) {
                 warnings.push(left_out(instance, expired));
             }
         }
-        changed
     }
 
     /// What the stored configuration has of a partner, so that it survives a restart in which the partner does not answer.
-    fn kept_on_disk(&self, instance: &str) -> Option<StoredInstance> {
+    fn kept_on_disk(&self, instance: &str) -> Option<Kept> {
         let snapshot = self.snapshot.as_ref()?;
-        let part = snapshot.parts().find(|part| part.instance == instance)?;
+        let read = snapshot.instance_read(instance)?;
+        let part = &read.parts;
         let mut shared = StoredPart::new(
             Some(crate::part::SHARED_PARAMETERS.to_owned()),
             crate::files::SHARED_FILE,
@@ -313,7 +351,10 @@ impl Fetcher {
             part.shared.clone(),
         );
         shared.expires = snapshot.expires_of(instance);
-        Some(StoredInstance::new(instance, vec![shared]))
+        Some(Kept {
+            stored: StoredInstance::new(instance, vec![shared]),
+            instance: Arc::clone(read),
+        })
     }
 
     /// The snapshot in force with new expiry dates.
@@ -322,33 +363,17 @@ impl Fetcher {
         let private = snapshot.private().and(expires);
         let mut renewed = snapshot.with_expiry(expires, private);
         for (instance, partner) in &self.foreign {
-            if let Some(part) = partner.shared() {
-                renewed = renewed.with_foreign_expiry(instance, part.expires);
-            }
+            renewed = renewed.with_foreign_expiry(instance, partner.expires());
         }
         renewed
     }
 
-    /// A snapshot of everything that is in force, made anew off the runtime's threads.
-    async fn assembled(
-        &self,
-        own: &str,
-        generation: &Generation,
-        now: OffsetDateTime,
-    ) -> Result<Snapshot, FetchError> {
-        let mut parts = vec![generation.instance_parts(own)];
-        for (instance, partner) in &self.foreign {
-            if let Some(part) = partner.in_force(now) {
-                let mut one =
-                    InstanceParts::new(instance.as_str(), part.version, part.bytes.clone());
-                one.shared_expires = part.expires;
-                parts.push(one);
-            }
-        }
-        let own = own.to_owned();
-        let made = tokio::task::spawn_blocking(move || Snapshot::from_parts(&own, parts)).await;
-        match made {
-            Ok(Ok(snapshot)) => Ok(snapshot.with_profiles(self.dir.profiles())),
+    /// A snapshot of everything that is in force.
+    async fn assembled(&self, own: &str, all: Vec<InForce>) -> Result<Snapshot, FetchError> {
+        let (own, profiles) = (own.to_owned(), self.dir.profiles().clone());
+        let made = aside(move || Ok(Snapshot::of(&own, all)?.with_profiles(&profiles)));
+        match made.await {
+            Ok(Ok(snapshot)) => Ok(snapshot),
             // Each part was understood by itself when it came, so nothing is expected here.
             Ok(Err(source)) => Err(FetchError::Assembled {
                 source: Box::new(source),
@@ -360,14 +385,18 @@ impl Fetcher {
     /// Keeps everything on disk. A disk that refuses does not keep servers from using what they have verified.
     async fn store(&mut self, own: &str, generation: &Generation) {
         let mut instances = vec![stored(own, generation)];
-        let foreign = self.foreign.values();
-        instances.extend(foreign.filter_map(|partner| partner.kept.clone()));
-        let (dir, own) = (self.dir.clone(), own.to_owned());
-        let written = tokio::task::spawn_blocking(move || -> Result<(), FilesError> {
-            dir.store(&own, &instances)
+        let kept = self.foreign.values().filter_map(|it| it.kept.as_ref());
+        instances.extend(kept.map(|kept| kept.stored.clone()));
+        let (dir, own, before) = (self.dir.clone(), own.to_owned(), take(&mut self.written));
+        let written = aside(move || {
+            dir.store_over(&own, &instances, &before)
+                .map(|()| instances)
         });
         self.store_error = match written.await {
-            Ok(Ok(())) => None,
+            Ok(Ok(instances)) => {
+                self.written = instances;
+                None
+            }
             Ok(Err(error)) => Some(chain(&error)),
             Err(error) => Some(error.to_string()),
         };
@@ -388,16 +417,6 @@ fn stored(instance: &str, generation: &Generation) -> StoredInstance {
         stored
     });
     StoredInstance::new(instance, parts.collect())
-}
-
-fn same_bytes(one: &StoredInstance, other: &StoredInstance) -> bool {
-    let content = |instance: &StoredInstance| -> Vec<_> {
-        let parts = instance.parts.iter();
-        parts
-            .map(|part| (part.version, part.bytes.clone()))
-            .collect()
-    };
-    content(one) == content(other)
 }
 
 /// `first`, doubled with each failure after the first, at most `longest`.

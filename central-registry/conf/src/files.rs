@@ -13,8 +13,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 mod durable;
 
 pub use durable::{
-    atomic_write, atomic_write_private, create_dir_durably, link_or_write, read_bounded,
-    rename_durably, sync_directory,
+    FILE_BYTES, atomic_write, atomic_write_private, create_dir_durably, link_or_write,
+    read_bounded, rename_durably, sync_directory,
 };
 
 use crate::{
@@ -72,7 +72,7 @@ pub enum FilesError {
         /// The file.
         path: PathBuf,
         /// The bound.
-        max_bytes: u64,
+        max_bytes: usize,
     },
 }
 
@@ -256,6 +256,17 @@ impl ConfDir {
         own_instance: &str,
         instances: &[StoredInstance],
     ) -> Result<(), FilesError> {
+        self.store_over(own_instance, instances, &[])
+    }
+
+    /// [`ConfDir::store`], when this process has stored `before` last: parts that are the same piece of memory are not
+    /// compared with the files again.
+    pub(crate) fn store_over(
+        &self,
+        own_instance: &str,
+        instances: &[StoredInstance],
+        before: &[StoredInstance],
+    ) -> Result<(), FilesError> {
         create_dir_durably(&self.path)?;
         write_if_changed(
             &self.path.join(INSTANCE_IDENTIFIER),
@@ -266,6 +277,8 @@ impl ConfDir {
             let directory = self.path.join(checked_directory_name(&instance.instance)?);
             create_dir_durably(&directory)?;
             let mut kept = Vec::new();
+            let before = before.iter().find(|it| it.instance == instance.instance);
+            let before = before.map_or(&[][..], |before| &before.parts);
             for part in &instance.parts {
                 let name = checked_file_name(&part.file_name)?;
                 let metadata = Metadata {
@@ -283,7 +296,13 @@ impl ConfDir {
                         path: path.clone(),
                         source,
                     })?;
-                write_if_changed(&directory.join(name), &part.bytes)?;
+                let file = directory.join(name);
+                let known = before.iter().any(|known| {
+                    known.file_name == part.file_name && is_one(&known.bytes, &part.bytes)
+                });
+                if !known || !has_length(&file, part.bytes.len()) {
+                    write_if_changed(&file, &part.bytes)?;
+                }
                 write_if_changed(&path, &json)?;
                 kept.extend([name.to_owned(), metadata_name]);
             }
@@ -438,10 +457,19 @@ pub(crate) fn checked_file_name(name: &str) -> Result<&str, FilesError> {
 }
 
 fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
-    match read_bounded(path) {
-        Ok(present) if present == bytes => Ok(()),
-        _ => atomic_write(path, bytes),
+    if has_length(path, bytes.len()) && read_bounded(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
     }
+    atomic_write(path, bytes)
+}
+
+fn has_length(path: &Path, length: usize) -> bool {
+    fs::metadata(path).is_ok_and(|known| usize::try_from(known.len()) == Ok(length))
+}
+
+/// Whether both are one piece of memory.
+fn is_one(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }
 
 fn remove_others(directory: &Path, kept: &[String]) -> Result<(), FilesError> {

@@ -17,6 +17,7 @@ pub mod part;
 pub mod snapshot;
 pub mod verify;
 
+mod aside;
 mod render;
 #[cfg(test)]
 mod testing;

@@ -3,10 +3,12 @@
 //! The reader demands the schemas' order and resolves references as their `IDREF` does. It is one grammar for all
 //! versions, that of version 6: what an older version lacks is simply absent.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use jibek_protocol::id::{ClientId, IdError, MemberId, ServerId, xml::XmlParts};
-use roxmltree::Node;
+use jibek_protocol::id::{ClientId, IdError, MemberId, ServerId, SubsystemId, xml::XmlParts};
 
 use crate::{
     model::{
@@ -15,14 +17,14 @@ use crate::{
         OcspResponder, PrivateParameters, SecurityServer, SharedParameters, SourceAddress,
         Subsystem, TimestampingService,
     },
-    xml::{self, Children, IDENTIFIERS_NS},
+    xml::{self, Children, IDENTIFIERS_NS, Node, Part},
 };
 
 mod error;
 mod value;
 
 use value::{
-    bad_value, base64, boolean, certificate, cost_type, date_time, seconds, trimmed, utf8,
+    bad_value, base64, boolean, certificate, cost_type, date_time, kept, seconds, trimmed, utf8,
     verification_certificate,
 };
 
@@ -50,50 +52,50 @@ pub fn parse_shared(bytes: &[u8], version: u8) -> Result<SharedParameters, PartE
     if !(2..=crate::model::NEWEST_VERSION).contains(&version) {
         return Err(PartError::Version { version });
     }
-    let document = utf8(bytes)?;
-    let document = xml::parse(document)?;
-    let mut children = Children::of(xml::root(&document, "conf")?);
-    let instance = xml::text(children.required("instanceIdentifier")?);
+    let mut part = Part::open(utf8(bytes)?, "conf")?;
+    let instance = part.required("instanceIdentifier")?.text().to_owned();
     let mut shared = SharedParameters::new(&instance);
-    while let Some(node) = children.optional("source") {
+    while let Some(node) = part.optional("source")? {
         shared.sources.push(source_address(node)?);
     }
     if shared.sources.is_empty() && version > 2 {
-        children.required("source")?;
+        part.required("source")?;
     }
-    while let Some(node) = children.optional("approvedCA") {
+    while let Some(node) = part.optional("approvedCA")? {
         shared
             .certification_services
             .push(certification_service(node)?);
     }
-    while let Some(node) = children.optional("approvedTSA") {
+    while let Some(node) = part.optional("approvedTSA")? {
         shared
             .timestamping_services
             .push(timestamping_service(node)?);
     }
-    let mut ids = References::default();
-    while let Some(node) = children.optional("member") {
+    let mut ids = References::new();
+    while let Some(node) = part.optional("member")? {
         shared.members.push(member(node, &instance, &mut ids)?);
     }
-    while let Some(node) = children.optional("securityServer") {
-        shared.servers.push(security_server(node, &ids)?);
+    while part.enter("securityServer")? {
+        shared.servers.push(security_server(&mut part, &ids)?);
+        part.leave()?;
     }
-    while let Some(node) = children.optional("globalGroup") {
-        shared.groups.push(global_group(node)?);
+    while part.enter("globalGroup")? {
+        shared.groups.push(global_group(&mut part, &ids)?);
+        part.leave()?;
     }
-    while children.optional("centralService").is_some() {} // legacy, nobody uses it
-    let settings = children.required("globalSettings")?;
-    let mut settings = Children::of(settings);
-    while let Some(node) = settings.optional("memberClass") {
+    while part.optional("centralService")?.is_some() {} // legacy, nobody uses it
+    part.enter_required("globalSettings")?;
+    while let Some(node) = part.optional("memberClass")? {
         shared.member_classes.push(member_class(node)?);
     }
-    shared.ocsp_freshness = seconds(settings.required("ocspFreshnessSeconds")?)?;
-    settings.end()?;
-    if version == 2 {
-        children.end()?;
-    } else {
-        shared.extensions = extensions(children)?;
+    shared.ocsp_freshness = seconds(part.required("ocspFreshnessSeconds")?)?;
+    part.leave()?;
+    if version > 2 {
+        while let Some(node) = part.any()? {
+            keep(&mut shared.extensions, node)?;
+        }
     }
+    part.finish()?;
     Ok(shared)
 }
 
@@ -102,15 +104,15 @@ pub fn parse_shared(bytes: &[u8], version: u8) -> Result<SharedParameters, PartE
 /// # Errors
 /// [`PartError`] names the element and the line.
 pub fn parse_private(bytes: &[u8]) -> Result<PrivateParameters, PartError> {
-    let document = xml::parse(utf8(bytes)?)?;
-    let mut children = Children::of(xml::root(&document, "conf")?);
-    let instance = xml::text(children.required("instanceIdentifier")?);
+    let document = xml::parse(utf8(bytes)?, "conf")?;
+    let mut children = Children::of(xml::root(&document)?);
+    let instance = children.required("instanceIdentifier")?.text().to_owned();
     let mut anchors = Vec::new();
     while let Some(node) = children.optional("configurationAnchor") {
         anchors.push(anchor_content(node)?);
     }
     let mut management = Children::of(children.required("managementService")?);
-    let registration_url = trimmed(management.required("authCertRegServiceAddress")?);
+    let registration_url = kept(management.required("authCertRegServiceAddress")?);
     let registration_certificate = management
         .optional("authCertRegServiceCert")
         .map(certificate)
@@ -123,33 +125,34 @@ pub fn parse_private(bytes: &[u8]) -> Result<PrivateParameters, PartError> {
         registration_certificate,
         provider,
     };
+    let mut extensions = Vec::new();
+    while let Some(node) = children.any() {
+        keep(&mut extensions, node)?;
+    }
     Ok(PrivateParameters {
         instance,
         anchors,
         management,
         timestamping_interval,
-        extensions: extensions(children)?,
+        extensions,
     })
 }
 
-/// What is left at the end of a part; the schema lets anything follow there.
-fn extensions(mut children: Children<'_, '_>) -> Result<Vec<Extension>, PartError> {
-    let mut kept = Vec::new();
-    while let Some(node) = children.any() {
-        if kept.len() == EXTENSIONS_MAX {
-            return Err(PartError::Unexpected {
-                element: xml::shown(node.tag_name().name()),
-                within: "conf".to_owned(),
-                line: xml::line(node),
-            });
-        }
-        kept.push(Extension {
-            namespace: node.tag_name().namespace().map(str::to_owned),
-            name: node.tag_name().name().to_owned(),
-            xml: xml::source(node).to_owned(),
+/// Keeps what stands at the end of a part; the schema lets anything follow there.
+fn keep(kept: &mut Vec<Extension>, node: Node<'_, '_>) -> Result<(), PartError> {
+    if kept.len() == EXTENSIONS_MAX {
+        return Err(PartError::Unexpected {
+            element: xml::shown(node.name()),
+            within: "conf".to_owned(),
+            line: node.line(),
         });
     }
-    Ok(kept)
+    kept.push(Extension {
+        namespace: node.namespace().map(str::to_owned),
+        name: node.name().to_owned(),
+        xml: node.source().to_owned(),
+    });
+    Ok(())
 }
 
 /// Reads the part `MONITORING`: who may query monitoring data of all servers; `None` is nobody.
@@ -157,8 +160,8 @@ fn extensions(mut children: Children<'_, '_>) -> Result<Vec<Extension>, PartErro
 /// # Errors
 /// [`PartError`] names the element and the line.
 pub fn parse_monitoring(bytes: &[u8]) -> Result<Option<ClientId>, PartError> {
-    let document = xml::parse(utf8(bytes)?)?;
-    let mut children = Children::of(xml::root(&document, "conf")?);
+    let document = xml::parse(utf8(bytes)?, "conf")?;
+    let mut children = Children::of(xml::root(&document)?);
     let mut client = Children::of(children.required("monitoringClient")?);
     let id = client
         .optional("monitoringClientId")
@@ -174,8 +177,8 @@ pub fn parse_monitoring(bytes: &[u8]) -> Result<Option<ClientId>, PartError> {
 /// # Errors
 /// [`PartError`] names the element and the line.
 pub fn parse_fetch_interval(bytes: &[u8]) -> Result<Duration, PartError> {
-    let document = xml::parse(utf8(bytes)?)?;
-    let mut children = Children::of(xml::root(&document, "conf")?);
+    let document = xml::parse(utf8(bytes)?, "conf")?;
+    let mut children = Children::of(xml::root(&document)?);
     let interval = seconds(children.required("ocspFetchInterval")?)?;
     children.end()?;
     Ok(interval)
@@ -186,8 +189,8 @@ pub fn parse_fetch_interval(bytes: &[u8]) -> Result<Duration, PartError> {
 /// # Errors
 /// [`PartError`] names the element and the line.
 pub fn parse_next_update(bytes: &[u8]) -> Result<bool, PartError> {
-    let document = xml::parse(utf8(bytes)?)?;
-    let mut children = Children::of(xml::root(&document, "conf")?);
+    let document = xml::parse(utf8(bytes)?, "conf")?;
+    let mut children = Children::of(xml::root(&document)?);
     let check = boolean(children.required("verifyNextUpdate")?)?;
     children.end()?;
     Ok(check)
@@ -198,8 +201,8 @@ pub fn parse_next_update(bytes: &[u8]) -> Result<bool, PartError> {
 /// # Errors
 /// [`PartError`] names the element and the line.
 pub fn parse_anchor(bytes: &[u8]) -> Result<AnchorContent, PartError> {
-    let document = xml::parse(utf8(bytes)?)?;
-    anchor_content(xml::root(&document, "configurationAnchor")?)
+    let document = xml::parse(utf8(bytes)?, "configurationAnchor")?;
+    anchor_content(xml::root(&document)?)
 }
 
 fn anchor_content(node: Node<'_, '_>) -> Result<AnchorContent, PartError> {
@@ -208,12 +211,12 @@ fn anchor_content(node: Node<'_, '_>) -> Result<AnchorContent, PartError> {
         .optional("generatedAt")
         .map(date_time)
         .transpose()?;
-    let instance = xml::text(children.required("instanceIdentifier")?);
+    let instance = children.required("instanceIdentifier")?.text().to_owned();
     let mut sources = Vec::new();
     let mut next = Some(children.required("source")?);
     while let Some(node) = next {
         let mut source = Children::of(node);
-        let url = trimmed(source.required("downloadURL")?);
+        let url = kept(source.required("downloadURL")?);
         let mut certificates = vec![verification_certificate(
             source.required("verificationCert")?,
         )?];
@@ -234,7 +237,7 @@ fn anchor_content(node: Node<'_, '_>) -> Result<AnchorContent, PartError> {
 
 fn source_address(node: Node<'_, '_>) -> Result<SourceAddress, PartError> {
     let mut children = Children::of(node);
-    let address = trimmed(children.required("address")?);
+    let address = kept(children.required("address")?);
     let mut source = SourceAddress {
         address,
         internal_certificates: Vec::new(),
@@ -256,7 +259,7 @@ fn source_address(node: Node<'_, '_>) -> Result<SourceAddress, PartError> {
 
 fn certification_service(node: Node<'_, '_>) -> Result<CertificationService, PartError> {
     let mut children = Children::of(node);
-    let name = xml::text(children.required("name")?);
+    let name = children.required("name")?.text().to_owned();
     let authentication_only = children
         .optional("authenticationOnly")
         .map(boolean)
@@ -267,10 +270,10 @@ fn certification_service(node: Node<'_, '_>) -> Result<CertificationService, Par
     while let Some(node) = children.optional("intermediateCA") {
         intermediates.push(certification_authority(node)?);
     }
-    let profile_class = trimmed(children.required("certificateProfileInfo")?);
+    let profile_class = kept(children.required("certificateProfileInfo")?);
     let default_csr_format = children
         .optional("defaultCsrFormat")
-        .map(|node| match trimmed(node).as_str() {
+        .map(|node| match trimmed(node) {
             "PEM" => Ok(CsrFormat::Pem),
             "DER" => Ok(CsrFormat::Der),
             _ => Err(bad_value(node, "PEM or DER")),
@@ -298,7 +301,7 @@ fn certification_authority(node: Node<'_, '_>) -> Result<CertificationAuthority,
     let mut ocsp = Vec::new();
     while let Some(node) = children.optional("ocsp") {
         let mut responder = Children::of(node);
-        let url = trimmed(responder.required("url")?);
+        let url = kept(responder.required("url")?);
         let certificate = responder.optional("cert").map(certificate).transpose()?;
         let cost = responder.optional("costType").map(cost_type).transpose()?;
         responder.end()?;
@@ -318,14 +321,12 @@ fn certification_authority(node: Node<'_, '_>) -> Result<CertificationAuthority,
 fn acme_server(node: Node<'_, '_>) -> Result<AcmeServer, PartError> {
     let mut children = Children::of(node);
     let acme = AcmeServer {
-        directory_url: trimmed(children.required("directoryURL")?),
-        ip_address: children.optional("ipAddress").map(trimmed),
+        directory_url: kept(children.required("directoryURL")?),
+        ip_address: children.optional("ipAddress").map(kept),
         authentication_profile: children
             .optional("authenticationCertificateProfileId")
-            .map(trimmed),
-        signing_profile: children
-            .optional("signingCertificateProfileId")
-            .map(trimmed),
+            .map(kept),
+        signing_profile: children.optional("signingCertificateProfileId").map(kept),
     };
     children.end()?;
     Ok(acme)
@@ -334,8 +335,8 @@ fn acme_server(node: Node<'_, '_>) -> Result<AcmeServer, PartError> {
 fn timestamping_service(node: Node<'_, '_>) -> Result<TimestampingService, PartError> {
     let mut children = Children::of(node);
     let service = TimestampingService {
-        name: xml::text(children.required("name")?),
-        url: trimmed(children.required("url")?),
+        name: children.required("name")?.text().to_owned(),
+        url: kept(children.required("url")?),
         certificate: certificate(children.required("cert")?)?,
         cost: children.optional("costType").map(cost_type).transpose()?,
     };
@@ -346,8 +347,8 @@ fn timestamping_service(node: Node<'_, '_>) -> Result<TimestampingService, PartE
 fn member_class(node: Node<'_, '_>) -> Result<MemberClass, PartError> {
     let mut children = Children::of(node);
     let class = MemberClass {
-        code: xml::text(children.required("code")?),
-        description: xml::text(children.required("description")?),
+        code: children.required("code")?.text().to_owned(),
+        description: children.required("description")?.text().to_owned(),
     };
     children.end()?;
     Ok(class)
@@ -356,22 +357,29 @@ fn member_class(node: Node<'_, '_>) -> Result<MemberClass, PartError> {
 fn member(node: Node<'_, '_>, instance: &str, ids: &mut References) -> Result<Member, PartError> {
     let mut children = Children::of(node);
     let class = member_class(children.required("memberClass")?)?;
-    let code = xml::text(children.required("memberCode")?);
+    let code = children.required("memberCode")?.text();
     let id =
-        MemberId::new(instance, &class.code, &code).map_err(|source| identifier(node, source))?;
+        MemberId::new(instance, &class.code, code).map_err(|source| identifier(node, source))?;
     ids.add(node, ClientId::from(id.clone()))?;
-    let name = xml::text(children.required("name")?);
+    let name = children.required("name")?.text().to_owned();
     let mut subsystems = Vec::new();
     while let Some(node) = children.optional("subsystem") {
         let mut subsystem = Children::of(node);
-        let code = xml::text(subsystem.required("subsystemCode")?);
-        let name = subsystem.optional("subsystemName").map(xml::text);
+        let code = subsystem.required("subsystemCode")?.text();
+        let name = subsystem
+            .optional("subsystemName")
+            .map(|name| name.text().to_owned());
         subsystem.end()?;
-        let client = ClientId::new(instance, id.class(), id.code(), Some(&code));
-        ids.add(node, client.map_err(|source| identifier(node, source))?)?;
-        subsystems.push(Subsystem { code, name });
+        let client = SubsystemId::new(id.clone(), code);
+        let client = client.map_err(|source| identifier(node, source))?;
+        ids.add(node, ClientId::from(client))?;
+        subsystems.push(Subsystem {
+            code: code.to_owned(),
+            name,
+        });
     }
     children.end()?;
+    subsystems.shrink_to_fit();
     Ok(Member {
         id,
         class_description: class.description,
@@ -380,33 +388,35 @@ fn member(node: Node<'_, '_>, instance: &str, ids: &mut References) -> Result<Me
     })
 }
 
-fn security_server(node: Node<'_, '_>, ids: &References) -> Result<SecurityServer, PartError> {
-    let mut children = Children::of(node);
-    let owner = ids.member(children.required("owner")?)?;
-    let code = xml::text(children.required("serverCode")?);
-    let id = ServerId::new(owner, &code).map_err(|source| identifier(node, source))?;
-    let address = children
-        .optional("address")
-        .map(trimmed)
+/// Reads the server that was entered.
+fn security_server(part: &mut Part<'_>, ids: &References) -> Result<SecurityServer, PartError> {
+    let owner = ids.member(part.required("owner")?)?;
+    let code = part.required("serverCode")?;
+    let id = ServerId::new(owner, code.text()).map_err(|source| identifier(code, source))?;
+    let address = part
+        .optional("address")?
+        .map(kept)
         .filter(|address| !address.is_empty());
     let mut auth_certificate_hashes = Vec::new();
-    while let Some(node) = children.optional("authCertHash") {
+    while let Some(node) = part.optional("authCertHash")? {
         auth_certificate_hashes.push(base64(node, "a digest")?);
     }
     let mut clients = Vec::new();
-    while let Some(node) = children.optional("client") {
+    while let Some(node) = part.optional("client")? {
         clients.push(ids.client(node)?);
     }
-    let maintenance = match children.optional("inMaintenanceMode") {
+    clients.shrink_to_fit();
+    let maintenance = match part.optional("inMaintenanceMode")? {
         None => None,
         Some(node) => {
             let mut inner = Children::of(node);
-            let message = inner.optional("message").map(xml::text);
+            let message = inner
+                .optional("message")
+                .map(|message| message.text().to_owned());
             inner.end()?;
             Some(Maintenance { message })
         }
     };
-    children.end()?;
     Ok(SecurityServer {
         id,
         address,
@@ -416,15 +426,15 @@ fn security_server(node: Node<'_, '_>, ids: &References) -> Result<SecurityServe
     })
 }
 
-fn global_group(node: Node<'_, '_>) -> Result<GlobalGroup, PartError> {
-    let mut children = Children::of(node);
-    let code = xml::text(children.required("groupCode")?);
-    let description = xml::text(children.required("description")?);
+/// Reads the group that was entered.
+fn global_group(part: &mut Part<'_>, ids: &References) -> Result<GlobalGroup, PartError> {
+    let code = part.required("groupCode")?.text().to_owned();
+    let description = part.required("description")?.text().to_owned();
     let mut members = Vec::new();
-    while let Some(node) = children.optional("groupMember") {
-        members.push(client_id(node)?);
+    while let Some(node) = part.optional("groupMember")? {
+        members.push(ids.shared(client_id(node)?));
     }
-    children.end()?;
+    members.shrink_to_fit();
     Ok(GlobalGroup {
         code,
         description,
@@ -434,17 +444,15 @@ fn global_group(node: Node<'_, '_>) -> Result<GlobalGroup, PartError> {
 
 fn client_id(node: Node<'_, '_>) -> Result<ClientId, PartError> {
     let mut parts = XmlParts::new();
-    for child in node.children().filter(Node::is_element) {
-        if child.tag_name().namespace() != Some(IDENTIFIERS_NS)
-            || !CLIENT_PARTS.contains(&child.tag_name().name())
-            || parts
-                .set(child.tag_name().name(), xml::text(child))
-                .is_err()
+    for child in node.children() {
+        if child.namespace() != Some(IDENTIFIERS_NS)
+            || !CLIENT_PARTS.contains(&child.name())
+            || parts.set(child.name(), child.text().to_owned()).is_err()
         {
             return Err(PartError::Unexpected {
-                element: xml::shown(child.tag_name().name()),
-                within: xml::shown(node.tag_name().name()),
-                line: xml::line(child),
+                element: xml::shown(child.name()),
+                within: xml::shown(node.name()),
+                line: child.line(),
             });
         }
     }
@@ -464,51 +472,63 @@ const EXTENSIONS_MAX: usize = 1000;
 #[derive(Default)]
 struct References {
     clients: HashMap<String, ClientId>,
+    /// Members and subsystems, so that each identifier is kept once however often it is named.
+    known: HashSet<ClientId>,
 }
 
 impl References {
+    fn new() -> Self {
+        Self::default()
+    }
+
     fn add(&mut self, node: Node<'_, '_>, client: ClientId) -> Result<(), PartError> {
-        let Some(id) = xml::attribute(node, "id") else {
+        self.known.insert(client.clone());
+        let Some(id) = node.attribute("id") else {
             return Ok(());
         };
         match self.clients.insert(id.trim().to_owned(), client) {
             None => Ok(()),
             Some(_) => Err(PartError::DuplicateId {
                 id: xml::shown(id),
-                line: xml::line(node),
+                line: node.line(),
             }),
         }
+    }
+
+    /// The identifier as it is kept already, when it is.
+    fn shared(&self, client: ClientId) -> ClientId {
+        self.known.get(&client).cloned().unwrap_or(client)
     }
 
     fn client(&self, node: Node<'_, '_>) -> Result<ClientId, PartError> {
         let reference = trimmed(node);
         self.clients
-            .get(&reference)
+            .get(reference)
             .cloned()
-            .ok_or_else(|| dangling(node, &reference, "member or subsystem"))
+            .ok_or_else(|| dangling(node, reference, "member or subsystem"))
     }
 
     fn member(&self, node: Node<'_, '_>) -> Result<MemberId, PartError> {
         match self.client(node)? {
             ClientId::Member(member) => Ok(member),
-            _ => Err(dangling(node, &trimmed(node), "member")),
+            _ => Err(dangling(node, trimmed(node), "member")),
         }
     }
 }
 
 fn dangling(node: Node<'_, '_>, reference: &str, expected: &'static str) -> PartError {
     PartError::Reference {
-        element: xml::shown(node.tag_name().name()),
+        element: xml::shown(node.name()),
         reference: xml::shown(reference),
         expected,
-        line: xml::line(node),
+        line: node.line(),
     }
 }
 
 fn identifier(node: Node<'_, '_>, source: IdError) -> PartError {
     PartError::Identifier {
-        element: xml::shown(node.tag_name().name()),
-        line: xml::line(node),
+        element: xml::shown(node.name()),
+        line: node.line(),
         source,
     }
 }

@@ -3,11 +3,7 @@
 //! A message takes one [`Snapshot`] and keeps it. Clones share everything; [`Snapshot::content_id`] is equal for equal content,
 //! so that a cache that names it survives a publication that changed nothing but the expiry.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jibek_certs::{
@@ -22,6 +18,7 @@ use jibek_protocol::{
 use time::OffsetDateTime;
 
 use crate::{
+    aside::drop_aside,
     model::{
         DEFAULT_OCSP_FETCH_INTERVAL, DEFAULT_OCSP_FRESHNESS, DEFAULT_TIMESTAMPING_INTERVAL,
         PrivateParameters, SharedParameters,
@@ -31,7 +28,15 @@ use crate::{
 
 mod build;
 mod error;
+mod index;
+mod instance;
 mod server;
+
+use index::Index;
+use instance::SMALL;
+
+pub(crate) use build::InForce;
+pub(crate) use instance::Instance;
 
 pub use error::{ConfExpired, SnapshotError, UnknownProfile};
 pub use server::{AuthCertError, ServerAddress, ServerEntry};
@@ -118,32 +123,25 @@ struct Content {
     own: String,
     /// Declared certificate profiles that it is read with.
     profiles: Profiles,
-    /// What all this was made of, the own instance first.
-    parts: Vec<InstanceParts>,
-    /// In the order of the parts.
-    instances: Vec<Instance>,
-    private: Option<PrivateParameters>,
+    /// The own instance first, the others by name.
+    instances: Vec<Arc<Instance>>,
+    /// Of each instance, read with the profiles.
+    authorities: Vec<Authorities>,
     monitoring_client: Option<ClientId>,
     ocsp_fetch_interval: Duration,
     verify_next_update: bool,
-    servers: Vec<ServerEntry>,
-    server_index: HashMap<ServerId, usize>,
-    auth_certificates: HashMap<Bytes, Vec<usize>>,
-    providers: HashMap<ClientId, Vec<ServerAddress>>,
-    clients: HashSet<ClientId>,
-    member_names: HashMap<MemberId, String>,
-    groups: HashMap<GlobalGroupId, HashSet<ClientId>>,
-    timestamping: Vec<ApprovedTsa>,
+    index: Index,
     timestamp_certificates: Vec<Certificate>,
     warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
-struct Instance {
-    name: String,
-    version: u8,
-    shared: SharedParameters,
-    authorities: Authorities,
+/// The last holder may be a message, which shall not wait for a country to be let go.
+impl Drop for Content {
+    fn drop(&mut self) {
+        if self.index.members.len() > SMALL {
+            drop_aside((take(&mut self.index), take(&mut self.instances)));
+        }
+    }
 }
 
 impl Snapshot {
@@ -156,7 +154,25 @@ impl Snapshot {
         own_instance: &str,
         parts: Vec<InstanceParts>,
     ) -> Result<Self, SnapshotError> {
-        build::snapshot(own_instance, parts)
+        build::from_parts(own_instance, parts)
+    }
+
+    /// Puts instances together that were read before.
+    pub(crate) fn of(own_instance: &str, all: Vec<InForce>) -> Result<Self, SnapshotError> {
+        build::snapshot(own_instance, all)
+    }
+
+    /// Whether it is made of these instances and no others, in any order.
+    pub(crate) fn is_made_of(&self, all: &[InForce]) -> bool {
+        let own = &self.content.instances;
+        let holds = |one: &InForce| own.iter().any(|held| Arc::ptr_eq(held, &one.instance));
+        own.len() == all.len() && all.iter().all(holds)
+    }
+
+    /// An instance as it was read.
+    pub(crate) fn instance_read(&self, name: &str) -> Option<&Arc<Instance>> {
+        let mut all = self.content.instances.iter();
+        all.find(|instance| instance.name() == name)
     }
 
     /// The same content with other expiry times of the own shared and private parameters.
@@ -180,7 +196,7 @@ impl Snapshot {
         let mut expiry = Expiry::clone(&self.expiry);
         let names = self.content.instances.iter().skip(1);
         for (known, at) in names.zip(expiry.shared.iter_mut().skip(1)) {
-            if known.name == instance {
+            if known.name() == instance {
                 *at = expires;
             }
         }
@@ -205,12 +221,12 @@ impl Snapshot {
         if !profiles.is_empty() {
             let content = Arc::make_mut(&mut self.content);
             content.profiles = profiles.clone();
-            for instance in &mut content.instances {
-                let mut list = instance.authorities.all().to_vec();
+            for authorities in &mut content.authorities {
+                let mut list = authorities.all().to_vec();
                 for ca in &mut list {
                     ca.profile_class = profiles.resolve(&ca.profile_class).into_owned();
                 }
-                instance.authorities = Authorities::new(list);
+                *authorities = Authorities::new(list);
             }
         }
         self
@@ -225,30 +241,22 @@ impl Snapshot {
             return None;
         }
         let mut warnings = self.passing_warnings().to_vec();
-        let (mut kept, mut shared) = (Vec::new(), Vec::new());
-        for (at, (parts, expires)) in self
-            .content
-            .parts
-            .iter()
-            .zip(&self.expiry.shared)
-            .enumerate()
-        {
+        let mut kept = Vec::new();
+        let all = self.content.instances.iter().zip(&self.expiry.shared);
+        for (at, (instance, expires)) in all.enumerate() {
             match expires.filter(|expires| at > 0 && now > *expires) {
-                Some(expires) => warnings.push(left_out(&parts.instance, expires)),
-                None => {
-                    kept.push(parts.clone());
-                    shared.push(*expires);
-                }
+                Some(expires) => warnings.push(left_out(instance.name(), expires)),
+                None => kept.push(InForce {
+                    instance: Arc::clone(instance),
+                    shared_expires: *expires,
+                    private_expires: self.expiry.private.filter(|_| at == 0),
+                }),
             }
         }
-        // These parts were understood before.
-        let rest = Self::from_parts(&self.content.own, kept).ok()?;
+        // They stood together before.
+        let rest = Self::of(&self.content.own, kept).ok()?;
         let rest = rest.with_profiles(&self.content.profiles);
-        let private = self.expiry.private;
-        Some(
-            rest.expiring(Expiry { shared, private })
-                .with_warnings(warnings),
-        )
+        Some(rest.with_warnings(warnings))
     }
 
     /// When the next foreign instance expires.
@@ -261,7 +269,7 @@ impl Snapshot {
     #[must_use]
     pub fn expires_of(&self, instance: &str) -> Option<OffsetDateTime> {
         let mut known = self.content.instances.iter().zip(&self.expiry.shared);
-        *known.find(|(known, _)| known.name == instance)?.1
+        *known.find(|(known, _)| known.name() == instance)?.1
     }
 
     /// The instance that we belong to.
@@ -275,13 +283,13 @@ impl Snapshot {
         self.content
             .instances
             .iter()
-            .map(|instance| instance.name.as_str())
+            .map(|instance| instance.name())
     }
 
     /// Whether the configuration describes this instance.
     #[must_use]
     pub fn knows_instance(&self, instance: &str) -> bool {
-        self.instance(instance).is_some()
+        self.instance_read(instance).is_some()
     }
 
     /// What operators should know: what was skipped when this was built, and what is amiss with its sources.
@@ -317,7 +325,7 @@ impl Snapshot {
                 now,
             });
         }
-        match self.content.private {
+        match self.private() {
             Some(_) => Ok(()),
             None => Err(ConfExpired::Missing {
                 part: part::PRIVATE_PARAMETERS.to_owned(),
@@ -335,35 +343,34 @@ impl Snapshot {
     /// are left out.
     #[must_use]
     pub fn servers_of(&self, provider: &ClientId) -> &[ServerAddress] {
-        self.content
-            .providers
-            .get(provider)
-            .map_or(&[], Vec::as_slice)
+        let found = self.content.index.providers.get(provider);
+        found.map_or(&[], |servers| servers)
     }
 
     /// Whether a member or subsystem is listed.
     #[must_use]
     pub fn knows_client(&self, client: &ClientId) -> bool {
-        self.content.clients.contains(client)
+        self.content.index.clients.contains(client)
     }
 
     /// The full name of a member.
     #[must_use]
     pub fn member_name(&self, member: &MemberId) -> Option<&str> {
-        self.content.member_names.get(member).map(String::as_str)
+        let (instance, at) = self.content.index.members.get(member)?;
+        let instance = self.content.instances.get(*instance)?;
+        Some(&instance.shared.members.get(*at)?.name)
     }
 
     /// All servers of all instances.
     pub fn servers(&self) -> impl Iterator<Item = &ServerEntry> {
-        self.content.servers.iter()
+        self.content.index.servers.iter()
     }
 
     /// A server by its identifier.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<&ServerEntry> {
-        self.content
-            .servers
-            .get(*self.content.server_index.get(id)?)
+        let index = &self.content.index;
+        index.servers.get(*index.server_numbers.get(id)?)
     }
 
     /// The server that an authentication certificate belongs to, by the SHA-256 of its DER.
@@ -416,8 +423,8 @@ impl Snapshot {
     /// Whether a client is in a global group.
     #[must_use]
     pub fn in_global_group(&self, group: &GlobalGroupId, client: &ClientId) -> bool {
-        self.content
-            .groups
+        let groups = &self.content.index.groups;
+        groups
             .get(group)
             .is_some_and(|members| members.contains(client))
     }
@@ -425,7 +432,8 @@ impl Snapshot {
     /// Approved time-stamping services of the own instance, in listed order.
     #[must_use]
     pub fn tsa_urls(&self) -> &[ApprovedTsa] {
-        &self.content.timestamping
+        let own = self.content.instances.first();
+        own.map_or(&[], |own| &own.timestamping)
     }
 
     /// How often OCSP responses are fetched (default 1200 s).
@@ -437,9 +445,7 @@ impl Snapshot {
     /// How often servers time-stamp their log (default 60 s).
     #[must_use]
     pub fn timestamping_interval(&self) -> Duration {
-        self.content
-            .private
-            .as_ref()
+        self.private()
             .map_or(DEFAULT_TIMESTAMPING_INTERVAL, |private| {
                 private.timestamping_interval
             })
@@ -453,25 +459,31 @@ impl Snapshot {
 
     /// Addresses of all servers of all instances; one may occur more than once.
     pub fn peer_addresses(&self) -> impl Iterator<Item = &str> {
-        self.content.servers.iter().filter_map(ServerEntry::address)
+        self.content
+            .index
+            .servers
+            .iter()
+            .filter_map(ServerEntry::address)
     }
 
     /// Private parameters of the own instance, when they are known.
     #[must_use]
     pub fn private(&self) -> Option<&PrivateParameters> {
-        self.content.private.as_ref()
+        self.content.instances.first()?.private.as_ref()
     }
 
     /// Shared parameters of an instance.
     #[must_use]
     pub fn shared(&self, instance: &str) -> Option<&SharedParameters> {
-        self.instance(instance).map(|instance| &instance.shared)
+        self.instance_read(instance)
+            .map(|instance| &instance.shared)
     }
 
     /// Configuration version of an instance.
     #[must_use]
     pub fn version(&self, instance: &str) -> Option<u8> {
-        self.instance(instance).map(|instance| instance.version)
+        self.instance_read(instance)
+            .map(|instance| instance.parts.version)
     }
 
     /// The configured class name of the profile that reads the subjects of certificates issued by `ca` in an instance.
@@ -497,20 +509,19 @@ impl Snapshot {
 
     /// Shared parameters of every instance as they were published.
     pub fn parts(&self) -> impl Iterator<Item = PublishedPart<'_>> {
-        self.content.parts.iter().map(|parts| PublishedPart {
-            instance: &parts.instance,
-            version: parts.version,
-            shared: &parts.shared,
+        self.content.instances.iter().map(|one| PublishedPart {
+            instance: &one.parts.instance,
+            version: one.parts.version,
+            shared: &one.parts.shared,
         })
     }
 
     /// Optional parts of the own instance by content identifier, byte for byte; also those that nobody here understands.
     pub fn optional_parts(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        let own = self.content.parts.first().into_iter();
+        let own = self.content.instances.first().into_iter();
         own.flat_map(|own| {
-            own.optional
-                .iter()
-                .map(|(name, bytes)| (name.as_str(), bytes))
+            let optional = own.parts.optional.iter();
+            optional.map(|(name, bytes)| (name.as_str(), bytes))
         })
     }
 
@@ -559,13 +570,6 @@ impl Snapshot {
         }
     }
 
-    fn instance(&self, name: &str) -> Option<&Instance> {
-        self.content
-            .instances
-            .iter()
-            .find(|instance| instance.name == name)
-    }
-
     fn own_version(&self) -> u8 {
         self.version(&self.content.own)
             .unwrap_or(crate::model::NEWEST_VERSION)
@@ -584,13 +588,10 @@ impl Snapshot {
     }
 
     fn with_auth_hash(&self, hash: &[u8]) -> impl Iterator<Item = &ServerEntry> + use<'_> {
-        let found = self
-            .content
-            .auth_certificates
-            .get(hash)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        found.iter().filter_map(|at| self.content.servers.get(*at))
+        let index = &self.content.index;
+        let found = index.auth_certificates.get(hash);
+        let found = found.map(Vec::as_slice).unwrap_or_default();
+        found.iter().filter_map(|at| index.servers.get(*at))
     }
 }
 
@@ -600,16 +601,13 @@ impl Trust for Snapshot {
     }
 
     fn authorities(&self, instance: &str) -> Option<&Authorities> {
-        self.instance(instance)
-            .map(|instance| &instance.authorities)
+        let mut known = self.content.instances.iter().zip(&self.content.authorities);
+        let (_, authorities) = known.find(|(known, _)| known.name() == instance)?;
+        Some(authorities)
     }
 
     fn all_authorities(&self) -> Vec<&Authorities> {
-        self.content
-            .instances
-            .iter()
-            .map(|instance| &instance.authorities)
-            .collect()
+        self.content.authorities.iter().collect()
     }
 
     fn timestamp_certificates(&self) -> &[Certificate] {

@@ -1,39 +1,34 @@
-//! Reading a schema-ordered document: a cursor over the child elements of an element.
+//! Reading a schema-ordered document.
+//!
+//! [`Part`] goes through a document once, from the first byte to the last, and holds one element at a time: a country's
+//! configuration has millions of them. [`Node`] and [`Children`] look at that one element, and at small documents whole.
 
-use jibek_protocol::xml::{XmlBudget, check};
-use roxmltree::{Document, Node, ParsingOptions};
+use jibek_protocol::xml::XmlError;
 
 use crate::part::PartError;
+
+mod stream;
+mod tree;
+
+pub(crate) use stream::Part;
+pub(crate) use tree::{Node, Tree};
 
 pub(crate) const XROAD_NS: &str = "http://x-road.eu/xsd/xroad.xsd";
 pub(crate) const IDENTIFIERS_NS: &str = "http://x-road.eu/xsd/identifiers";
 
-/// Parses a document without DOCTYPE, within the protocol's budgets of nesting, attributes and namespaces.
-pub(crate) fn parse(text: &str) -> Result<Document<'_>, PartError> {
-    check(text.as_bytes(), &XmlBudget::default()).map_err(|source| PartError::Malformed {
-        source: source.into(),
-    })?;
-    let options = ParsingOptions {
-        allow_dtd: false,
-        nodes_limit: NODES_MAX,
-        ..ParsingOptions::default()
-    };
-    Document::parse_with_options(text, options).map_err(|source| PartError::Malformed {
-        source: source.into(),
-    })
+/// Reads a whole small document whose root is `name`, without DOCTYPE, within the protocol's budgets of nesting, attributes
+/// and namespaces.
+pub(crate) fn parse<'input>(text: &'input str, name: &str) -> Result<Tree<'input>, PartError> {
+    let (mut reader, root) = stream::start(text, name)?;
+    let mut tree = Tree::new(text);
+    tree.fill(&mut reader, root)?;
+    stream::end(&mut reader)?;
+    Ok(tree)
 }
 
-pub(crate) fn root<'a, 'input>(
-    document: &'a Document<'input>,
-    name: &str,
-) -> Result<Node<'a, 'input>, PartError> {
-    let root = document.root_element();
-    if root.tag_name().name() != name || root.tag_name().namespace() != Some(XROAD_NS) {
-        return Err(PartError::WrongRoot {
-            found: shown(root.tag_name().name()),
-        });
-    }
-    Ok(root)
+/// The root of a document that [`parse`] gave.
+pub(crate) fn root<'a, 'input>(tree: &'a Tree<'input>) -> Result<Node<'a, 'input>, PartError> {
+    tree.root().ok_or_else(|| stream::no_root(""))
 }
 
 /// Child elements of `parent`, taken in the schema's order.
@@ -47,37 +42,32 @@ impl<'a, 'input> Children<'a, 'input> {
     pub(crate) fn of(parent: Node<'a, 'input>) -> Self {
         Self {
             parent,
-            next: parent.first_element_child(),
+            next: parent.first_child(),
         }
     }
 
     /// The next child if it is `name` in no namespace.
     pub(crate) fn optional(&mut self, name: &str) -> Option<Node<'a, 'input>> {
-        self.optional_in(None, name)
-    }
-
-    pub(crate) fn optional_in(
-        &mut self,
-        namespace: Option<&str>,
-        name: &str,
-    ) -> Option<Node<'a, 'input>> {
         let node = self.next?;
-        if node.tag_name().name() != name || node.tag_name().namespace() != namespace {
+        if node.name() != name || node.namespace().is_some() {
             return None;
         }
-        self.next = node.next_sibling_element();
-        Some(node)
+        self.any()
     }
 
     /// The next child, whatever it is.
     pub(crate) fn any(&mut self) -> Option<Node<'a, 'input>> {
         let node = self.next?;
-        self.next = node.next_sibling_element();
+        self.next = node.next_sibling();
         Some(node)
     }
 
     pub(crate) fn required(&mut self, name: &'static str) -> Result<Node<'a, 'input>, PartError> {
-        self.optional(name).ok_or_else(|| self.missing(name))
+        self.optional(name).ok_or_else(|| PartError::Missing {
+            element: name,
+            within: shown(self.parent.name()),
+            line: self.next.unwrap_or(self.parent).line(),
+        })
     }
 
     /// Refuses children that are left.
@@ -85,36 +75,12 @@ impl<'a, 'input> Children<'a, 'input> {
         match self.next {
             None => Ok(()),
             Some(extra) => Err(PartError::Unexpected {
-                element: shown(extra.tag_name().name()),
-                within: shown(self.parent.tag_name().name()),
-                line: line(extra),
+                element: shown(extra.name()),
+                within: shown(self.parent.name()),
+                line: extra.line(),
             }),
         }
     }
-
-    fn missing(&self, name: &'static str) -> PartError {
-        PartError::Missing {
-            element: name,
-            within: shown(self.parent.tag_name().name()),
-            line: line(self.next.unwrap_or(self.parent)),
-        }
-    }
-}
-
-/// All text directly inside an element; comments and processing instructions do not interrupt it.
-pub(crate) fn text(node: Node<'_, '_>) -> String {
-    node.children()
-        .filter(Node::is_text)
-        .filter_map(|child| child.text())
-        .collect()
-}
-
-/// An attribute without namespace; the tree's own look-up takes one of any namespace.
-pub(crate) fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
-    let mut attributes = node.attributes();
-    attributes
-        .find(|attribute| attribute.namespace().is_none() && attribute.name() == name)
-        .map(|attribute| attribute.value())
 }
 
 /// Enough of a name to recognise it.
@@ -122,17 +88,20 @@ pub(crate) fn shown(name: &str) -> String {
     name.chars().take(SHOWN_CHARACTERS).collect()
 }
 
-/// An element as it stands in the document.
-pub(crate) fn source<'input>(node: Node<'_, 'input>) -> &'input str {
-    node.document()
-        .input_text()
-        .get(node.range())
-        .unwrap_or_default()
+fn malformed(source: XmlError) -> PartError {
+    PartError::Malformed {
+        source: source.into(),
+    }
 }
 
-pub(crate) fn line(node: Node<'_, '_>) -> u32 {
-    node.document().text_pos_at(node.range().start).row
+/// The line that a byte stands in, from 1.
+fn line_of(text: &str, at: usize) -> u32 {
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    let breaks = before.iter().filter(|byte| **byte == b'\n').count();
+    u32::try_from(breaks).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 const SHOWN_CHARACTERS: usize = 60;
-const NODES_MAX: u32 = 20_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,34 @@ async fn a_restart_keeps_keys_answers_configuration_and_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_valid_configuration_does_not_hang_on_its_sources() {
+    let mut world = world(calm()).await;
+    world.running.faults().set_ocsp(Fault::Refuse);
+    world.running.stop_registry().await;
+    // In the registry's place somebody who takes calls and never answers.
+    let registry = world.running.prepared().plan().net.registry();
+    let silent = eventually(PATIENCE, || TcpListener::bind(registry)).await;
+    let silent = silent.unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = silent.accept().await.unwrap();
+        let mut question = vec![0; 4096];
+        assert_ne!(stream.read(&mut question).await.unwrap(), 0);
+        (silent, stream)
+    });
+    world.running.restart_server(0).await.unwrap();
+    world.running.ready(PATIENCE).await.unwrap();
+    let (_silent, stream) = asked.await.unwrap();
+    let still = stream.try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(
+        still.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "the server is ready while it still waits for the registry"
+    );
+    succeeds(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_finishes_what_is_under_way_and_takes_nothing_new() {
     for ending in [0, 1] {
         drain(ending).await;

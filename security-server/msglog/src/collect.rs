@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 
 use crate::commit::{self, Commit, Place, StampFrame};
 use crate::fs::FsFile;
@@ -13,7 +12,7 @@ use crate::segment::{self, End, FRAME_HEADER_BYTES, Found, FrameKind, HEADER_BYT
 /// Everything a segment holds, as far as it reads.
 #[derive(Debug)]
 pub(crate) struct Collected {
-    pub(crate) index: Arc<SegmentIndex>,
+    pub(crate) index: SegmentIndex,
     /// End of the last frame that closes something.
     pub(crate) committed_end: u64,
     /// Start of what was written last: everything before it was synced.
@@ -162,7 +161,6 @@ pub(crate) fn collect(
                 .saturating_add(length.into());
         }
     })?;
-    let index = Arc::new(index);
     Ok(Collected {
         index,
         committed_end,

@@ -11,12 +11,12 @@ use crate::append::{FinishedBody, Stays};
 use crate::commit::{self, Body, ChainsAt, Commit, Place, StampFrame};
 use crate::error::LogError;
 use crate::fs::SyncSite;
-use crate::index::{Entry, SegmentIndex, StampAt};
+use crate::index::{Entry, StampAt};
 use crate::num::{narrow, wide};
 use crate::record::{RecordHead, RecordId, RecordParts, StampBatch, StampId};
 use crate::segment::{FRAME_HEADER_BYTES, FrameKind, Group, HEADER_BYTES};
 use crate::share::{Recurs, Shared};
-use crate::store::{Chore, Source, Store, add, subtract};
+use crate::store::{Chore, LiveIndex, Source, Store, add, subtract};
 use crate::tail::Tail;
 
 /// Answer to who asked for something.
@@ -476,15 +476,12 @@ impl Committer {
         add(&counters.bytes, bytes);
         let mut guard = self.store.state_mut();
         let state = &mut *guard;
-        let mut active = state.segments.last_entry();
-        let memory = active
-            .as_mut()
-            .and_then(|it| match &mut it.get_mut().source {
-                Source::Memory { index, .. } => Some(Arc::make_mut(index)),
-                Source::File(_) => None,
-            });
-        let mut none = SegmentIndex::default();
-        let index = memory.unwrap_or(&mut none);
+        let active = state.segments.last_key_value();
+        let live = match active.map(|(_, it)| &it.source) {
+            Some(Source::Memory { index, .. }) => index.clone(),
+            Some(Source::File(_)) | None => LiveIndex::default(),
+        };
+        let mut index = live.write();
         let mut answers: Vec<Box<dyn FnOnce()>> = Vec::with_capacity(waiting.len());
         for waiting in waiting {
             match waiting {

@@ -115,6 +115,15 @@ pub trait FsFile: Debug + Send + Sync {
     /// Whatever the system says.
     fn punch(&self, offset: u64, length: u64) -> io::Result<()>;
 
+    /// Where what was ever written ends; only zeros follow up to the length. What was reserved and never written need not
+    /// be read to know that.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn data_end(&self) -> io::Result<u64> {
+        self.length()
+    }
+
     /// Length in bytes.
     ///
     /// # Errors

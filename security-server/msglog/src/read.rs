@@ -137,7 +137,9 @@ impl Located {
     fn ends_before(&self, id: u64) -> bool {
         match &self.source {
             Source::File(index) => index.last_id <= id,
-            Source::Memory { index, .. } => index.entries.last().is_none_or(|it| it.id <= id),
+            Source::Memory { index, .. } => {
+                index.read().entries.last().is_none_or(|it| it.id <= id)
+            }
         }
     }
 
@@ -162,14 +164,14 @@ impl Located {
         in_file: impl FnOnce(&index::file::SealedIndex, &Arc<dyn FsFile>) -> std::io::Result<T>,
     ) -> Result<T, LogError> {
         match &self.source {
-            Source::Memory { index, .. } => Ok(in_memory(index)),
+            Source::Memory { index, .. } => Ok(in_memory(&index.read())),
             Source::File(index) => {
-                let path = store.layout.index(self.key.number);
-                let file = store
-                    .fs
-                    .open(&path, Access::Read)
-                    .map_err(LogError::at("open", &path))?;
-                in_file(index, &file).map_err(LogError::at("read", &path))
+                let file = store.index_file(self.key.number)?;
+                let failed = |error| {
+                    let path = store.layout.index(self.key.number);
+                    LogError::at("read", &path)(error)
+                };
+                in_file(index, &file).map_err(failed)
             }
         }
     }
@@ -464,7 +466,7 @@ fn stamp(store: &Store, id: RecordId) -> Result<Option<Stamp>, LogError> {
             let mut own = None;
             crate::chains::each(&packed, |it, chain| {
                 if it == id.get() {
-                    own = Some(Bytes::copy_from_slice(chain));
+                    own = Some(Bytes::from(chain.to_vec()));
                 }
             })
             .ok_or_else(|| damaged(&path, group.offset, "chains do not read"))?;
@@ -495,12 +497,14 @@ fn stamps_over(store: &Store, id: u64) -> Vec<(Located, StampAt)> {
     };
     let mut found = Vec::new();
     for segment in state.segments.range(number..).map(|(_, it)| it) {
-        let stamps = match &segment.source {
-            Source::File(index) => &index.stamps,
-            Source::Memory { index, .. } => &index.stamps,
+        let mut take = |stamps: &[StampAt]| {
+            let over = stamps.iter().filter(|it| it.first <= id && id <= it.last);
+            found.extend(over.map(|at| (Located::of(segment), *at)));
         };
-        let over = stamps.iter().filter(|it| it.first <= id && id <= it.last);
-        found.extend(over.map(|at| (Located::of(segment), *at)));
+        match &segment.source {
+            Source::File(index) => take(&index.stamps),
+            Source::Memory { index, .. } => take(&index.read().stamps),
+        }
     }
     found
 }

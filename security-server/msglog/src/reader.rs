@@ -17,7 +17,7 @@ use crate::record::{Record, RecordId};
 use crate::recover::{Damage, is_empty, read_header};
 use crate::segment::{End, SegmentHeader};
 use crate::start::{Found, LogStart};
-use crate::store::{Segment, Source, State, Store};
+use crate::store::{LiveIndex, Segment, Source, State, Store};
 use crate::{LogConfig, read};
 
 /// A message log as it stood when it was opened. Nothing is written, locked or mended, so a server may write the log
@@ -305,7 +305,7 @@ impl Opening<'_> {
         }
         let sets = collected.index.sets.clone();
         let source = Source::Memory {
-            index: collected.index,
+            index: LiveIndex::new(collected.index),
             file,
         };
         self.add(header, path, source, &sets);
@@ -358,8 +358,8 @@ impl Opening<'_> {
             let what = "a stamp covers a record that is not there";
             report.damage.push(Damage::new(&dir, 0, what));
         }
-        for id in sets.stamped.iter() {
-            state.unstamped.remove(id);
+        for (first, last) in sets.stamped.runs() {
+            state.unstamped.remove_run(first, last);
         }
         report.unstamped = state.unstamped.count();
         let kept = bad_bodies

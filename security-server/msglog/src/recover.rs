@@ -21,7 +21,7 @@ use crate::retire::Leftovers;
 use crate::runs::Runs;
 use crate::segment::{BadHeader, End, HEADER_BYTES, SegmentHeader, VERSION};
 use crate::start::{Found, LogStart};
-use crate::store::{Chore, Segment, Source, State, Store};
+use crate::store::{Chore, LiveIndex, Segment, Source, State, Store};
 use crate::tail::{Tail, Writer};
 use crate::{LogConfig, read};
 
@@ -114,8 +114,8 @@ pub(crate) fn recover(config: LogConfig, fs: Arc<dyn Fs>) -> Result<Recovered, L
         ..
     } = recovery;
     state.unstamped = sets.records;
-    for id in sets.stamped.iter() {
-        state.unstamped.remove(id);
+    for (first, last) in sets.stamped.runs() {
+        state.unstamped.remove_run(first, last);
     }
     state.dropped = sets.dropped;
     report.segments = crate::num::wide(state.segments.len());
@@ -299,16 +299,15 @@ impl<'a> Recovery<'a> {
                 collected.committed_end,
                 "the end of the segment is missing",
             ));
-        } else if collected.damage.is_empty() {
-            // A damaged segment gets no index, so that each start tells of it.
-            let index = Arc::clone(&collected.index);
-            self.rebuilt.push(Chore::WriteIndex {
-                key: header.key,
-                length,
-                index,
-            });
         }
-        self.add_collected(header, file, &path, collected);
+        // A damaged segment gets no index, so that each start tells of it.
+        let wants_index = collected.sealed.is_some() && collected.damage.is_empty();
+        let key = header.key;
+        let index = self.add_collected(header, file, &path, collected);
+        if wants_index {
+            let chore = Chore::WriteIndex { key, length, index };
+            self.rebuilt.push(chore);
+        }
         Ok(())
     }
 
@@ -368,17 +367,16 @@ impl<'a> Recovery<'a> {
                 end,
                 batches,
             });
-        } else if whole {
-            let length = file.length().map_err(failed("read"))?;
-            let index = Arc::clone(&collected.index);
-            self.rebuilt.push(Chore::WriteIndex {
-                key: header.key,
-                length,
-                index,
-            });
         }
+        let length = file.length().map_err(failed("read"))?;
+        let wants_index = whole && collected.sealed.is_some();
+        let key = header.key;
         self.redo = collected.index.sets.dropped.iter().collect();
-        self.add_collected(header, file, &path, collected);
+        let index = self.add_collected(header, file, &path, collected);
+        if wants_index {
+            let chore = Chore::WriteIndex { key, length, index };
+            self.rebuilt.push(chore);
+        }
         Ok(())
     }
 
@@ -420,7 +418,7 @@ impl<'a> Recovery<'a> {
         file: Arc<dyn FsFile>,
         path: &Path,
         collected: Collected,
-    ) {
+    ) -> LiveIndex {
         self.last_id = self
             .last_id
             .max(collected.last_id)
@@ -429,13 +427,13 @@ impl<'a> Recovery<'a> {
             self.bad_bodies.insert(*id, (path.to_path_buf(), *offset));
         }
         self.add_sets(&collected.index.sets);
-        self.add_segment(
-            header,
-            Source::Memory {
-                index: collected.index,
-                file,
-            },
-        );
+        let index = LiveIndex::new(collected.index);
+        let source = Source::Memory {
+            index: index.clone(),
+            file,
+        };
+        self.add_segment(header, source);
+        index
     }
 
     fn add_segment(&mut self, header: SegmentHeader, source: Source) {
@@ -465,7 +463,8 @@ impl<'a> Recovery<'a> {
             (bodies, &sets.bodies),
             (dropped_bodies, &sets.dropped_bodies),
         ] {
-            new.iter().for_each(|it| all.insert(it));
+            new.runs()
+                .for_each(|(first, last)| all.insert_run(first, last));
         }
     }
 

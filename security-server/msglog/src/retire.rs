@@ -185,6 +185,7 @@ fn retire(store: &Store, through: u64) -> Result<Retired, LogError> {
         let mut state = store.state_mut();
         state.start = start;
         state.segments.retain(|number, _| *number >= start.segment);
+        store.close_indexes(start.segment);
         state.dropped.remove_below(start.first_id);
     }
     let left = Leftovers::list(&store.layout, store.fs.as_ref(), start);

@@ -22,24 +22,19 @@ impl Runs {
         self.insert_run(value, value);
     }
 
-    /// Adds `first..=last`, of which none is in the set.
+    /// Adds `first..=last`, whatever of it is in the set already.
     pub(crate) fn insert_run(&mut self, first: u64, last: u64) {
-        if self.contains(first) {
-            return;
-        }
-        self.count = self
-            .count
-            .saturating_add(last.saturating_sub(first).saturating_add(1));
         let (mut first, mut last) = (first, last);
-        if let Some((&before, &end)) = self.runs.range(..first).next_back()
-            && end.saturating_add(1) == first
+        let length = |from: u64, to: u64| to.saturating_sub(from).saturating_add(1);
+        // Runs that overlap it or touch it become one with it.
+        while let Some((&from, &to)) = self.runs.range(..=last.saturating_add(1)).next_back()
+            && to.saturating_add(1) >= first
         {
-            self.runs.remove(&before);
-            first = before;
+            self.runs.remove(&from);
+            self.count = self.count.saturating_sub(length(from, to));
+            (first, last) = (first.min(from), last.max(to));
         }
-        if let Some(end) = self.runs.remove(&last.saturating_add(1)) {
-            last = end;
-        }
+        self.count = self.count.saturating_add(length(first, last));
         self.runs.insert(first, last);
     }
 
@@ -76,6 +71,25 @@ impl Runs {
         }
     }
 
+    /// Takes `first..=last` out, whatever of it is in the set.
+    pub(crate) fn remove_run(&mut self, first: u64, last: u64) {
+        while let Some((&from, &to)) = self.runs.range(..=last).next_back() {
+            if to < first {
+                return;
+            }
+            self.runs.remove(&from);
+            let gone = to.min(last).saturating_sub(from.max(first));
+            self.count = self.count.saturating_sub(gone.saturating_add(1));
+            if last < to {
+                self.runs.insert(last.saturating_add(1), to);
+            }
+            if from < first {
+                self.runs.insert(from, first.saturating_sub(1));
+                return;
+            }
+        }
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
@@ -102,6 +116,26 @@ mod tests {
     use super::Runs;
 
     proptest! {
+        #[test]
+        fn takes_runs_as_it_takes_numbers(
+            have in prop::collection::vec(0_u64..60, 0..40),
+            first in 0_u64..60,
+            length in 0_u64..30,
+        ) {
+            let mut set: BTreeSet<u64> = have.iter().copied().collect();
+            let mut less = Runs::default();
+            have.iter().for_each(|it| less.insert(*it));
+            let mut more = less.clone();
+            more.insert_run(first, first + length);
+            less.remove_run(first, first + length);
+            set.extend(first..=first + length);
+            prop_assert!(more.iter().eq(set.iter().copied()));
+            prop_assert_eq!(more.count(), u64::try_from(set.len()).unwrap());
+            set.retain(|it| !(first..=first + length).contains(it));
+            prop_assert!(less.iter().eq(set.iter().copied()));
+            prop_assert_eq!(less.count(), u64::try_from(set.len()).unwrap());
+        }
+
         #[test]
         fn behaves_like_a_set(steps in prop::collection::vec((any::<bool>(), 0_u64..40), 0..200)) {
             let (mut runs, mut set) = (Runs::default(), BTreeSet::new());

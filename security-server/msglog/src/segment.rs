@@ -399,7 +399,7 @@ pub(crate) fn scan(
     key: SegmentKey,
     mut visit: impl FnMut(Found<'_>),
 ) -> io::Result<End> {
-    let length = file.length()?;
+    let length = file.data_end()?;
     let mut window = Window::new(file, length);
     let mut offset = HEADER_BYTES;
     loop {

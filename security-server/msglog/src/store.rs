@@ -31,6 +31,8 @@ pub(crate) struct Store {
     chores: Mutex<Option<SyncSender<Chore>>>,
     lock: Mutex<Option<Box<dyn Debug + Send + Sync>>>,
     retiring: Mutex<()>,
+    /// Open index files by segment: a look-up asks each for its filter, and opening costs more than that.
+    indexes: Mutex<BTreeMap<u64, Arc<dyn FsFile>>>,
     pub(crate) counters: Counters,
 }
 
@@ -60,9 +62,28 @@ pub(crate) enum Source {
     File(Arc<SealedIndex>),
     /// In memory: the active segment, and a sealed one whose index file is not written yet.
     Memory {
-        index: Arc<SegmentIndex>,
+        index: LiveIndex,
         file: Arc<dyn FsFile>,
     },
+}
+
+/// An index that the committer adds to while others look things up in it. Shared, not copied: that of a full segment
+/// has a dozen megabytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LiveIndex(Arc<RwLock<SegmentIndex>>);
+
+impl LiveIndex {
+    pub(crate) fn new(index: SegmentIndex) -> Self {
+        Self(Arc::new(RwLock::new(index)))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, SegmentIndex> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, SegmentIndex> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Work that nobody waits for.
@@ -80,7 +101,7 @@ pub(crate) enum Chore {
     WriteIndex {
         key: SegmentKey,
         length: u64,
-        index: Arc<SegmentIndex>,
+        index: LiveIndex,
     },
 }
 
@@ -126,6 +147,7 @@ impl Store {
             chores: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
             retiring: Mutex::new(()),
+            indexes: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -162,6 +184,30 @@ impl Store {
             self.state_mut().start = now;
         }
         start
+    }
+
+    /// The index file of a sealed segment. Those of the newest segments stay open.
+    pub(crate) fn index_file(&self, number: u64) -> Result<Arc<dyn FsFile>, LogError> {
+        let mut open = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&number) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.layout.index(number);
+        let file = self.fs.open(&path, Access::Read);
+        let file = file.map_err(LogError::at("open", &path))?;
+        if open.len() >= OPEN_INDEXES && open.keys().next().is_some_and(|oldest| *oldest < number) {
+            open.pop_first();
+        }
+        if open.len() < OPEN_INDEXES {
+            open.insert(number, Arc::clone(&file));
+        }
+        Ok(file)
+    }
+
+    /// Closes the index files of segments before `first`, which have left.
+    pub(crate) fn close_indexes(&self, first: u64) {
+        let mut open = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        *open = open.split_off(&first);
     }
 
     /// Hands a chore to its thread; does it here if there is none or it is behind.
@@ -209,9 +255,10 @@ impl Store {
                 let result = self.fs.remove(&path).map_err(LogError::at("remove", &path));
                 ("remove a body file", result)
             }
-            Chore::WriteIndex { key, length, index } => {
-                ("write an index", self.write_index(key, length, &index))
-            }
+            Chore::WriteIndex { key, length, index } => (
+                "write an index",
+                self.write_index(key, length, &index.read()),
+            ),
         };
         if let Err(error) = result {
             tracing::warn!(%error, what, "message log housekeeping failed");
@@ -286,7 +333,7 @@ impl Source {
     pub(crate) fn count(&self) -> u64 {
         match self {
             Self::File(index) => index.count(),
-            Self::Memory { index, .. } => wide(index.entries.len()),
+            Self::Memory { index, .. } => wide(index.read().entries.len()),
         }
     }
 
@@ -294,7 +341,7 @@ impl Source {
     pub(crate) fn last_id(&self) -> Option<u64> {
         match self {
             Self::File(index) => (index.count() > 0).then_some(index.last_id),
-            Self::Memory { index, .. } => index.entries.last().map(|it| it.id),
+            Self::Memory { index, .. } => index.read().entries.last().map(|it| it.id),
         }
     }
 }
@@ -308,3 +355,6 @@ impl State {
             .find(|segment| segment.first_id <= id)
     }
 }
+
+/// Index files that stay open, of 64 MiB of log each: enough for ten million records of half a kilobyte.
+const OPEN_INDEXES: usize = 192;

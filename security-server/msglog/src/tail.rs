@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use crate::error::LogError;
 use crate::fs::{FsFile, SyncSite};
-use crate::index::SegmentIndex;
 use crate::segment::{FrameKind, Group, HEADER_BYTES, SegmentHeader, SegmentKey};
-use crate::store::{Segment, Source, Store, add};
+use crate::store::{LiveIndex, Segment, Source, Store, add};
 
 /// Where the next batch goes.
 #[derive(Debug)]
@@ -191,7 +190,7 @@ fn try_make(
         .map_err(LogError::at("sync", dir))?;
     add(&store.counters.syncs, 2);
     let source = Source::Memory {
-        index: Arc::new(SegmentIndex::default()),
+        index: LiveIndex::default(),
         file: Arc::clone(&file),
     };
     store.state_mut().segments.insert(

@@ -36,6 +36,10 @@ pub(super) fn certificate_files(text: &str, path: &Path) -> Vec<PathBuf> {
         #[serde(default)]
         certificates: Vec<PathBuf>,
     }
+    // Most clients have none, and a document is parsed once more for this.
+    if !text.contains("certificates") {
+        return Vec::new();
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     toml::from_str::<Named>(text)
         .map(|named| {

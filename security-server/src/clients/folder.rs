@@ -119,7 +119,7 @@ impl ClientFolder {
         let gone: Vec<PathBuf> = state
             .files
             .keys()
-            .filter(|path| !listed.contains(path))
+            .filter(|path| listed.binary_search(path).is_err())
             .cloned()
             .collect();
         for path in gone {
@@ -127,6 +127,8 @@ impl ClientFolder {
             state.files.remove(&path);
             changed = true;
         }
+        // At the start one line tells of all of them.
+        let starting = state.files.is_empty();
         for path in listed {
             let stamp = Stamp::of(&path);
             let held = state.files.get(&path);
@@ -145,10 +147,15 @@ impl ClientFolder {
                 Some(problem) => {
                     tracing::error!(%problem, "a client's document is refused; what it said before stays in force")
                 }
+                None if starting => {}
                 None => tracing::info!(file = %path.display(), "a client's document was read"),
             }
             state.files.insert(path, read);
             changed = true;
+        }
+        if starting && !state.files.is_empty() {
+            let documents = state.files.len();
+            tracing::info!(documents, "the clients' documents were read");
         }
         if changed {
             let clients = state.assemble();

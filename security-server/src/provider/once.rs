@@ -335,7 +335,7 @@ impl Faults {
             return;
         }
         // A copy of its own: a slice would keep all of a larger buffer alive.
-        let document = Bytes::copy_from_slice(document);
+        let document = Bytes::from(document.to_vec());
         if self.documents.insert(key, document).is_none() {
             self.order.push_back(key);
         }

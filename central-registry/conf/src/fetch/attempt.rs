@@ -1,12 +1,19 @@
 //! One try at one location: the signed directory, then every part that it names. It owns what it needs, so that several can
 //! run side by side and be dropped at any point.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jibek_certs::digest::digest;
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     FetchOptions, HttpError, PrivatePart, SourceError,
@@ -14,9 +21,10 @@ use super::{
     location::{self, Location},
 };
 use crate::{
+    aside::aside,
     files::{checked_file_name, read_bounded},
-    part::{self, PRIVATE_PARAMETERS, SHARED_PARAMETERS},
-    snapshot::{InstanceParts, Snapshot, SnapshotError},
+    part::{PRIVATE_PARAMETERS, SHARED_PARAMETERS},
+    snapshot::{InForce, Instance, InstanceParts},
     verify::{PartRef, VerifiedDirectory, verify_directory},
 };
 
@@ -30,11 +38,15 @@ pub(super) enum Role {
 }
 
 /// What a source gave, whole and as signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Generation {
     pub(super) version: u8,
     pub(super) expires: OffsetDateTime,
     pub(super) parts: Vec<(PartRef, Bytes)>,
+    /// What the parts say.
+    pub(super) instance: Arc<Instance>,
+    /// How long it took to read them.
+    pub(super) took: Duration,
 }
 
 /// What every attempt of one refresh shares.
@@ -46,8 +58,12 @@ pub(super) struct Errand {
     pub(super) options: Arc<FetchOptions>,
     /// Where parts of this instance are kept on disk.
     pub(super) folder: PathBuf,
-    /// What is in force.
+    /// What is in force, when it was fetched by this process.
     pub(super) known: Option<Arc<Generation>>,
+    /// What is in force, also when it was found on disk at the start.
+    pub(super) read: Option<Arc<Instance>>,
+    /// Attempts that have everything and only read it now.
+    pub(super) reading: Arc<AtomicUsize>,
     pub(super) now: OffsetDateTime,
 }
 
@@ -55,30 +71,51 @@ pub(super) struct Errand {
 pub(super) type Outcome = Result<(Option<u8>, Arc<Generation>), SourceError>;
 
 impl Generation {
-    /// Whether both say the same, however long they hold.
-    pub(super) fn same_content(&self, other: &Self) -> bool {
-        self.version == other.version && self.parts == other.parts
+    /// Whether these are its parts: their digests, which every byte was checked against, and what the directory says of them.
+    fn has(&self, version: u8, parts: &[(PartRef, Bytes)]) -> bool {
+        let own = self.parts.iter().map(|(part, _)| part);
+        self.version == version && own.eq(parts.iter().map(|(part, _)| part))
     }
 
-    /// The parts as a snapshot takes them.
-    pub(super) fn instance_parts(&self, instance: &str) -> InstanceParts {
-        let mut parts = InstanceParts::new(instance, self.version, Bytes::new());
-        for (part, bytes) in &self.parts {
-            let bytes = bytes.clone();
-            match part.content_identifier.as_deref() {
-                Some(SHARED_PARAMETERS) => {
-                    parts.shared = bytes;
-                    parts.shared_expires = Some(self.expires);
-                }
-                Some(PRIVATE_PARAMETERS) => {
-                    parts.private = Some(bytes);
-                    parts.private_expires = Some(self.expires);
-                }
-                Some(other) => parts.optional.push((other.to_owned(), bytes)),
-                None => {}
-            }
+    /// The instance as a snapshot takes it.
+    pub(super) fn in_force(&self) -> InForce {
+        InForce {
+            instance: Arc::clone(&self.instance),
+            shared_expires: Some(self.expires),
+            private_expires: Some(self.expires),
         }
-        parts
+    }
+}
+
+/// The parts of an instance, by what they are.
+fn instance_parts(instance: &str, version: u8, all: &[(PartRef, Bytes)]) -> InstanceParts {
+    let mut parts = InstanceParts::new(instance, version, Bytes::new());
+    for (part, bytes) in all {
+        let bytes = bytes.clone();
+        match part.content_identifier.as_deref() {
+            Some(SHARED_PARAMETERS) => parts.shared = bytes,
+            Some(PRIVATE_PARAMETERS) => parts.private = Some(bytes),
+            Some(other) => parts.optional.push((other.to_owned(), bytes)),
+            None => {}
+        }
+    }
+    parts.optional.sort();
+    parts
+}
+
+/// Counts an attempt that reads, for as long as it does.
+struct Reading(Arc<AtomicUsize>);
+
+impl Reading {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -108,13 +145,16 @@ impl Errand {
             })?;
             parts.push((wanted, bytes));
         }
-        let generation = Arc::new(Generation {
+        let begun = Instant::now();
+        let instance = self.understood(directory.version(), &parts).await?;
+        let generation = Generation {
             version: directory.version(),
             expires: directory.expires(),
             parts,
-        });
-        self.understood(Arc::clone(&generation)).await?;
-        Ok((version, generation))
+            instance,
+            took: begun.elapsed(),
+        };
+        Ok((version, Arc::new(generation)))
     }
 
     /// Fetches the signed directory in the newest version that the source has. One request when it is known from before or
@@ -209,12 +249,26 @@ impl Errand {
         if let Some((_, bytes)) = in_force.next() {
             return Some(bytes.clone());
         }
-        let (path, wanted) = (self.folder.join(&part.file_name), part.digest);
-        let read = tokio::task::spawn_blocking(move || {
-            let bytes = read_bounded(&path).ok()?;
-            (digest(wanted.algorithm(), &bytes) == wanted).then(|| Bytes::from(bytes))
+        let found_at_start = self.read.as_ref().and_then(|read| {
+            let parts = &read.parts;
+            match part.content_identifier.as_deref()? {
+                SHARED_PARAMETERS => Some(parts.shared.clone()),
+                PRIVATE_PARAMETERS => parts.private.clone(),
+                other => {
+                    let found = parts.optional.iter().find(|(name, _)| name == other);
+                    found.map(|(_, bytes)| bytes.clone())
+                }
+            }
         });
-        read.await.ok().flatten()
+        let (path, wanted) = (self.folder.join(&part.file_name), part.digest);
+        let fits = move |bytes: &Bytes| digest(wanted.algorithm(), bytes) == wanted;
+        let look = move || {
+            let on_disk = || read_bounded(&path).ok().map(Bytes::from);
+            found_at_start
+                .filter(|bytes| fits(bytes))
+                .or_else(|| on_disk().filter(|bytes| fits(bytes)))
+        };
+        aside(look).await.ok().flatten()
     }
 
     async fn part(
@@ -238,7 +292,9 @@ impl Errand {
             }
             Err(source) => return Err(SourceError::Http { url, source }),
         };
-        let found = digest(part.digest.algorithm(), &bytes);
+        let (algorithm, whole) = (part.digest.algorithm(), bytes.clone());
+        let found = aside(move || digest(algorithm, &whole)).await;
+        let found = found.map_err(|_| SourceError::Broken)?;
         if found != part.digest {
             return Err(SourceError::Digest {
                 location: part.location.clone(),
@@ -249,44 +305,36 @@ impl Errand {
         Ok(bytes)
     }
 
-    /// Whether the parts can be used at all: a source that signs nonsense is a source that failed.
-    async fn understood(&self, generation: Arc<Generation>) -> Result<(), SourceError> {
-        let known = self.known.as_ref();
-        if known.is_some_and(|known| known.same_content(&generation)) {
-            return Ok(());
+    /// What the parts say, read once however often they come. A source that signs nonsense is a source that failed.
+    async fn understood(
+        &self,
+        version: u8,
+        parts: &[(PartRef, Bytes)],
+    ) -> Result<Arc<Instance>, SourceError> {
+        if let Some(known) = self
+            .known
+            .as_ref()
+            .filter(|known| known.has(version, parts))
+        {
+            return Ok(Arc::clone(&known.instance));
         }
-        let (instance, role) = (Arc::clone(&self.instance), self.role);
-        let judged = tokio::task::spawn_blocking(move || judge(&instance, role, &generation));
-        match judged.await {
-            Ok(Ok(())) => Ok(()),
+        let _reading = Reading::begin(&self.reading);
+        let parts = instance_parts(&self.instance, version, parts);
+        let (known, instance, role) = (self.read.clone(), Arc::clone(&self.instance), self.role);
+        let read = aside(move || match known {
+            Some(known) if known.was_read_of(&parts) => Ok(known),
+            _ => {
+                // A partner's private parameters are nobody's business; none came.
+                let own = if role == Role::Own { &*instance } else { "" };
+                Instance::read(own, parts).map(Arc::new)
+            }
+        });
+        match read.await {
+            Ok(Ok(read)) => Ok(read),
             Ok(Err(source)) => Err(SourceError::Snapshot {
                 source: Box::new(source),
             }),
             Err(_) => Err(SourceError::Broken),
-        }
-    }
-}
-
-fn judge(instance: &str, role: Role, generation: &Generation) -> Result<(), SnapshotError> {
-    let parts = generation.instance_parts(instance);
-    match role {
-        Role::Own => Snapshot::from_parts(instance, vec![parts]).map(drop),
-        Role::Foreign => {
-            let shared = part::parse_shared(&parts.shared, parts.version).map_err(|source| {
-                SnapshotError::Part {
-                    instance: instance.to_owned(),
-                    part: "shared",
-                    source,
-                }
-            })?;
-            if shared.instance == instance {
-                return Ok(());
-            }
-            Err(SnapshotError::OtherInstance {
-                part: "shared",
-                expected: instance.to_owned(),
-                found: shared.instance,
-            })
         }
     }
 }

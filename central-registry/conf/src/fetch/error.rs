@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::http::HttpError;
-use crate::{files::chain, snapshot::SnapshotError, verify::DirectoryError};
+use crate::{aside::BrokenDown, files::chain, snapshot::SnapshotError, verify::DirectoryError};
 
 /// Why a source gave no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +107,7 @@ pub enum FetchError {
     #[error("the configuration could not be put together")]
     Broken {
         /// Why.
-        source: tokio::task::JoinError,
+        source: BrokenDown,
     },
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{FetchOptions, attempt::Generation};
+use super::FetchOptions;
 use crate::{
     anchor::Anchor,
     files::{chain, checked_directory_name},
-    part::{PRIVATE_PARAMETERS, parse_private},
+    model::PrivateParameters,
 };
 
 /// Partners and what is wrong with their anchors.
@@ -17,17 +17,13 @@ pub(super) struct Partners {
     pub(super) warnings: Vec<String>,
 }
 
-pub(super) fn partners(own: &Generation, own_instance: &str, options: &FetchOptions) -> Partners {
+pub(super) fn partners(
+    private: Option<&PrivateParameters>,
+    own_instance: &str,
+    options: &FetchOptions,
+) -> Partners {
     let mut partners = Partners::default();
-    let private = own
-        .parts
-        .iter()
-        .find(|(part, _)| part.content_identifier.as_deref() == Some(PRIVATE_PARAMETERS));
-    // They were read before they came into force.
-    let Some(Ok(private)) = private.map(|(_, bytes)| parse_private(bytes)) else {
-        return partners;
-    };
-    for content in private.anchors {
+    for content in private.iter().flat_map(|private| &private.anchors) {
         let instance = content.instance.clone();
         if !options.federations.allow(&instance) {
             continue;
@@ -41,7 +37,7 @@ pub(super) fn partners(own: &Generation, own_instance: &str, options: &FetchOpti
         } else if partners.anchors.len() == PARTNERS_MAX {
             Some(format!("there are more than {PARTNERS_MAX} partners"))
         } else {
-            match Anchor::render(&content) {
+            match Anchor::render(content) {
                 Ok(anchor) => {
                     partners.anchors.insert(instance.clone(), anchor);
                     None

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, StatusCode, Uri, body::Incoming};
+use hyper::{
+    Request, StatusCode, Uri,
+    body::{Body, Incoming},
+};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -157,7 +160,13 @@ impl HttpClient {
     }
 
     async fn read(&self, mut body: Incoming, max_bytes: usize) -> Result<Bytes, HttpError> {
-        let mut bytes = BytesMut::new();
+        // Grown by doubling, a large document would take twice its room.
+        let announced = body.size_hint().exact().unwrap_or_default();
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        if announced > max_bytes {
+            return Err(HttpError::TooLarge { max_bytes });
+        }
+        let mut bytes = BytesMut::with_capacity(announced);
         loop {
             let frame = timeout(self.read_timeout, body.frame())
                 .await

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::files::FILE_BYTES;
+
 /// Whether sources are asked over HTTPS first. Integrity never depends on it: configurations are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,9 +89,9 @@ pub struct FetchOptions {
     pub federation_timeout: Duration,
     /// Largest directory; default 1 MiB.
     pub directory_bytes: usize,
-    /// Largest part; default 64 MiB.
+    /// Largest part; default [`FILE_BYTES`], 256 MiB.
     pub part_bytes: usize,
-    /// Largest sum of all parts of one source; default 128 MiB.
+    /// Largest sum of all parts of one source; default 320 MiB.
     pub generation_bytes: usize,
     /// From one successful refresh to the next; default 60 s.
     pub interval: Duration,
@@ -110,8 +112,8 @@ impl Default for FetchOptions {
             patience: Duration::from_secs(5),
             federation_timeout: Duration::from_secs(30),
             directory_bytes: 1024 * 1024,
-            part_bytes: 64 * 1024 * 1024,
-            generation_bytes: 128 * 1024 * 1024,
+            part_bytes: FILE_BYTES,
+            generation_bytes: 320 * 1024 * 1024,
             interval: Duration::from_secs(60),
             order_seed: 0,
         }

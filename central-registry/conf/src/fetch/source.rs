@@ -1,6 +1,10 @@
 //! The sources of one instance: which is asked first, which is left in peace for a while, and what they last said.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::sleep};
@@ -77,7 +81,10 @@ impl Sources {
             let finished = tokio::select! {
                 finished = running.join_next() => finished,
                 () = sleep(options.patience), if more => {
-                    if let Some(next) = waiting.next() {
+                    // One that has come whole and is being read is no reason to ask another.
+                    if errand.reading.load(Ordering::Relaxed) == 0
+                        && let Some(next) = waiting.next()
+                    {
                         self.start(&mut running, &errand, next);
                     }
                     continue;

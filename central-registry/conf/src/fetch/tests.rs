@@ -120,7 +120,7 @@ impl Source {
     }
 
     fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().unwrap())
+        take(&mut self.calls.lock().unwrap())
     }
 
     fn url(&self) -> String {
@@ -240,6 +240,15 @@ fn only_error(error: FetchError) -> SourceError {
     attempts.remove(0).1
 }
 
+/// Whether both stand on the own instance as it was read one time.
+fn is_read_once(one: &Snapshot, other: &Snapshot) -> bool {
+    let read = |snapshot: &Snapshot| {
+        let own = snapshot.own_instance();
+        snapshot.instance_read(own).cloned().unwrap()
+    };
+    Arc::ptr_eq(&read(one), &read(other))
+}
+
 #[tokio::test]
 async fn a_central_servers_configuration_is_fetched_kept_and_not_fetched_again() {
     let Some(country) =
@@ -270,6 +279,7 @@ async fn a_central_servers_configuration_is_fetched_kept_and_not_fetched_again()
 
     let again = fetcher.refresh(NOW).await.unwrap();
     assert_eq!(again.content_id(), snapshot.content_id());
+    assert!(is_read_once(&snapshot, &again));
     assert_eq!(
         source.calls(),
         ["/internalconf?version=5"],
@@ -281,6 +291,16 @@ async fn a_central_servers_configuration_is_fetched_kept_and_not_fetched_again()
     let stored = restarted.stored().unwrap();
     assert_eq!(stored.content_id(), snapshot.content_id());
     assert_eq!(stored.expires_at(), snapshot.expires_at());
+    let mut restarted = restarted;
+    let confirmed = restarted.refresh(NOW).await.unwrap();
+    assert!(
+        is_read_once(&stored, &confirmed),
+        "what lay on the disk and is still published is not read anew"
+    );
+    assert_eq!(
+        source.calls(),
+        ["/internalconf?version=6", "/internalconf?version=5"]
+    );
     assert!(country.fetcher("OTHER", &[source.url()]).stored().is_none());
 
     std::fs::remove_file(country.dir.path().join("conf/DEV/private-params.xml")).unwrap();

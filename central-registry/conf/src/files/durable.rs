@@ -142,10 +142,14 @@ pub fn read_bounded(path: &Path) -> Result<Vec<u8>, FilesError> {
     let file = File::open(path).map_err(|source| os("open", path, source))?;
     let mut bytes = Vec::new();
     let read = file
-        .take(FILE_BYTES + 1)
+        .take(
+            u64::try_from(FILE_BYTES)
+                .unwrap_or(u64::MAX)
+                .saturating_add(1),
+        )
         .read_to_end(&mut bytes)
         .map_err(|source| os("read", path, source))?;
-    if u64::try_from(read).unwrap_or(u64::MAX) > FILE_BYTES {
+    if read > FILE_BYTES {
         return Err(FilesError::TooLarge {
             path: path.to_owned(),
             max_bytes: FILE_BYTES,
@@ -154,5 +158,5 @@ pub fn read_bounded(path: &Path) -> Result<Vec<u8>, FilesError> {
     Ok(bytes)
 }
 
-/// No configuration comes near this.
-const FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Largest part of a configuration, in bytes: a country of 100,000 members with three subsystems each takes 110 MB.
+pub const FILE_BYTES: usize = 256 * 1024 * 1024;

@@ -8,14 +8,16 @@ use base64::{
 };
 use bytes::Bytes;
 use jibek_certs::parse::Certificate;
-use roxmltree::Node;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::PartError;
-use crate::{model::CostType, xml};
+use crate::{
+    model::CostType,
+    xml::{self, Node},
+};
 
 pub(super) fn cost_type(node: Node<'_, '_>) -> Result<CostType, PartError> {
-    match trimmed(node).as_str() {
+    match trimmed(node) {
         "FREE" => Ok(CostType::Free),
         "PAID" => Ok(CostType::Paid),
         "UNDEFINED" => Ok(CostType::Undefined),
@@ -24,7 +26,7 @@ pub(super) fn cost_type(node: Node<'_, '_>) -> Result<CostType, PartError> {
 }
 
 pub(super) fn boolean(node: Node<'_, '_>) -> Result<bool, PartError> {
-    match trimmed(node).as_str() {
+    match trimmed(node) {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err(bad_value(node, "true or false")),
@@ -39,7 +41,7 @@ pub(super) fn seconds(node: Node<'_, '_>) -> Result<Duration, PartError> {
 }
 
 pub(super) fn date_time(node: Node<'_, '_>) -> Result<OffsetDateTime, PartError> {
-    parse_date_time(&trimmed(node)).ok_or_else(|| bad_value(node, "a date and time"))
+    parse_date_time(trimmed(node)).ok_or_else(|| bad_value(node, "a date and time"))
 }
 
 /// A date and time with offset; one without is taken as UTC (`xs:dateTime` allows it).
@@ -72,9 +74,9 @@ pub(super) fn certificate(node: Node<'_, '_>) -> Result<Bytes, PartError> {
     Certificate::from_der_or_pem(&bytes)
         .map(|certificate| certificate.der().clone())
         .map_err(|_| PartError::Base64 {
-            element: xml::shown(node.tag_name().name()),
+            element: xml::shown(node.name()),
             what: WHAT,
-            line: xml::line(node),
+            line: node.line(),
         })
 }
 
@@ -84,12 +86,12 @@ pub(super) fn verification_certificate(node: Node<'_, '_>) -> Result<Bytes, Part
 }
 
 pub(super) fn base64(node: Node<'_, '_>, what: &'static str) -> Result<Bytes, PartError> {
-    decode_base64(&xml::text(node))
+    decode_base64(node.text())
         .map(Bytes::from)
         .ok_or_else(|| PartError::Base64 {
-            element: xml::shown(node.tag_name().name()),
+            element: xml::shown(node.name()),
             what,
-            line: xml::line(node),
+            line: node.line(),
         })
 }
 
@@ -104,15 +106,20 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 
 pub(super) fn bad_value(node: Node<'_, '_>, expected: &'static str) -> PartError {
     PartError::BadValue {
-        element: xml::shown(node.tag_name().name()),
-        value: xml::text(node).chars().take(SHOWN_CHARACTERS).collect(),
+        element: xml::shown(node.name()),
+        value: node.text().chars().take(SHOWN_CHARACTERS).collect(),
         expected,
-        line: xml::line(node),
+        line: node.line(),
     }
 }
 
-pub(super) fn trimmed(node: Node<'_, '_>) -> String {
-    xml::text(node).trim().to_owned()
+pub(super) fn trimmed<'a>(node: Node<'a, '_>) -> &'a str {
+    node.text().trim()
+}
+
+/// The same, to be kept.
+pub(super) fn kept(node: Node<'_, '_>) -> String {
+    trimmed(node).to_owned()
 }
 
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, PartError> {

@@ -1,59 +1,65 @@
-//! From the bytes of parts to a snapshot with its indexes.
+//! From instances to a snapshot with its indexes.
 
 use super::*;
-use crate::model::CertificationAuthority;
-use jibek_certs::trust::ApprovedCa;
 
-pub(super) fn snapshot(
-    own: &str,
-    mut parts: Vec<InstanceParts>,
-) -> Result<Snapshot, SnapshotError> {
-    let mut building = Building::default();
-    let mut content_hash = Hasher::new(DigestAlgorithm::Sha256);
-    let mut private = None;
-    // The own instance comes first, in every index: what a foreign one claims never hides what the own one says.
-    parts.sort_by(|one, other| {
-        (one.instance != own, &one.instance).cmp(&(other.instance != own, &other.instance))
-    });
-    for one in &mut parts {
-        one.optional.sort();
-    }
-    hash_one(&mut content_hash, own.as_bytes());
-    for one in &parts {
-        hash_one(&mut content_hash, one.instance.as_bytes());
-        hash_one(&mut content_hash, &[one.version]);
-        hash_one(&mut content_hash, &one.shared);
-        if building
-            .instances
+/// An instance with its place in time.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    pub(crate) instance: Arc<Instance>,
+    /// When its shared parameters expire; `None` is never.
+    pub(crate) shared_expires: Option<OffsetDateTime>,
+    /// The same of its private parameters.
+    pub(crate) private_expires: Option<OffsetDateTime>,
+}
+
+/// Reads parts and puts them together.
+pub(super) fn from_parts(own: &str, parts: Vec<InstanceParts>) -> Result<Snapshot, SnapshotError> {
+    for (at, one) in parts.iter().enumerate() {
+        if parts
             .iter()
-            .any(|known| known.name == one.instance)
+            .take(at)
+            .any(|known| known.instance == one.instance)
         {
-            return Err(SnapshotError::Twice {
-                instance: one.instance.clone(),
-            });
+            return Err(twice(&one.instance));
         }
-        if one.instance == own {
-            if let Some(bytes) = &one.private {
-                hash_one(&mut content_hash, bytes);
-                private = Some(private_parameters(&one.instance, bytes)?);
-            }
-            for (identifier, bytes) in &one.optional {
-                hash_one(&mut content_hash, identifier.as_bytes());
-                hash_one(&mut content_hash, bytes);
-            }
-        }
-        building.instance(one)?;
     }
-    let Some(first) = parts.first().filter(|first| first.instance == own) else {
+    let read = |parts: InstanceParts| -> Result<InForce, SnapshotError> {
+        let (shared_expires, private_expires) = (parts.shared_expires, parts.private_expires);
+        Ok(InForce {
+            instance: Arc::new(Instance::read(own, parts)?),
+            shared_expires,
+            private_expires,
+        })
+    };
+    let all: Vec<_> = parts.into_iter().map(read).collect::<Result<_, _>>()?;
+    snapshot(own, all)
+}
+
+/// Puts instances together.
+pub(super) fn snapshot(own: &str, mut all: Vec<InForce>) -> Result<Snapshot, SnapshotError> {
+    // The own instance comes first, in every index: what a foreign one claims never hides what the own one says.
+    all.sort_by(|one, other| {
+        let (one, other) = (one.instance.name(), other.instance.name());
+        (one != own, one).cmp(&(other != own, other))
+    });
+    for pair in all.windows(2) {
+        if let [one, other] = pair
+            && one.instance.name() == other.instance.name()
+        {
+            return Err(twice(one.instance.name()));
+        }
+    }
+    let Some(first) = all.first().filter(|first| first.instance.name() == own) else {
         return Err(SnapshotError::OwnInstanceMissing {
             instance: own.to_owned(),
         });
     };
     let expiry = Expiry {
-        shared: parts.iter().map(|one| one.shared_expires).collect(),
-        private: first.private.as_ref().and(first.private_expires),
+        shared: all.iter().map(|one| one.shared_expires).collect(),
+        private: first.instance.private.as_ref().and(first.private_expires),
     };
-    let content = building.finish(content_hash.finish(), own, private, parts);
+    let instances: Vec<_> = all.into_iter().map(|one| one.instance).collect();
+    let content = content(own, instances);
     let warnings = content.warnings.as_slice().into();
     Ok(Snapshot {
         content: Arc::new(content),
@@ -62,253 +68,58 @@ pub(super) fn snapshot(
     })
 }
 
-fn private_parameters(instance: &str, bytes: &[u8]) -> Result<PrivateParameters, SnapshotError> {
-    let parsed = part::parse_private(bytes).map_err(|source| SnapshotError::Part {
+fn twice(instance: &str) -> SnapshotError {
+    SnapshotError::Twice {
         instance: instance.to_owned(),
-        part: "private",
-        source,
-    })?;
-    if parsed.instance != instance {
-        let (expected, found) = (instance.to_owned(), parsed.instance);
-        return Err(SnapshotError::OtherInstance {
-            part: "private",
-            expected,
-            found,
-        });
     }
-    Ok(parsed)
 }
 
-#[derive(Default)]
-struct Building {
-    instances: Vec<Instance>,
-    servers: Vec<ServerEntry>,
-    clients: HashSet<ClientId>,
-    member_names: HashMap<MemberId, String>,
-    groups: HashMap<GlobalGroupId, HashSet<ClientId>>,
-    timestamping: Vec<(String, ApprovedTsa)>,
-    warnings: Vec<String>,
+/// Instances, the own one first.
+fn content(own: &str, instances: Vec<Arc<Instance>>) -> Content {
+    let mut warnings: Vec<_> = instances
+        .iter()
+        .flat_map(|one| one.warnings.iter().cloned())
+        .collect();
+    let optional = instances.first().map_or(&[][..], |own| &own.parts.optional);
+    let optional = Optional::read(optional, &mut warnings);
+    let all = instances.iter().flat_map(|one| &one.timestamping);
+    Content {
+        id: content_id(own, &instances),
+        own: own.to_owned(),
+        profiles: Profiles::default(),
+        authorities: instances
+            .iter()
+            .map(|one| one.authorities.clone())
+            .collect(),
+        monitoring_client: optional.monitoring_client,
+        ocsp_fetch_interval: optional.ocsp_fetch_interval,
+        verify_next_update: optional.verify_next_update,
+        index: Index::of(&instances),
+        timestamp_certificates: all.map(|tsa| tsa.certificate.clone()).collect(),
+        warnings,
+        instances,
+    }
 }
 
-impl Building {
-    fn instance(&mut self, parts: &InstanceParts) -> Result<(), SnapshotError> {
-        let name = parts.instance.clone();
-        let shared = part::parse_shared(&parts.shared, parts.version).map_err(|source| {
-            SnapshotError::Part {
-                instance: name.clone(),
-                part: "shared",
-                source,
+fn content_id(own: &str, instances: &[Arc<Instance>]) -> Digest {
+    let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
+    hash_one(&mut hasher, own.as_bytes());
+    for one in instances {
+        let parts = &one.parts;
+        hash_one(&mut hasher, parts.instance.as_bytes());
+        hash_one(&mut hasher, &[parts.version]);
+        hash_one(&mut hasher, &parts.shared);
+        if parts.instance == own {
+            if let Some(bytes) = &parts.private {
+                hash_one(&mut hasher, bytes);
             }
-        })?;
-        if shared.instance != name {
-            return Err(SnapshotError::OtherInstance {
-                part: "shared",
-                expected: name,
-                found: shared.instance,
-            });
-        }
-        let authorities = self.authorities(&shared);
-        self.directory(&shared);
-        for service in &shared.timestamping_services {
-            if let Some(certificate) = self.certificate(
-                &name,
-                "time-stamping service",
-                &service.name,
-                &service.certificate,
-            ) {
-                let (tsa, url) = (service.name.clone(), service.url.clone());
-                self.timestamping.push((
-                    name.clone(),
-                    ApprovedTsa {
-                        name: tsa,
-                        url,
-                        certificate,
-                    },
-                ));
-            }
-        }
-        self.instances.push(Instance {
-            name,
-            version: parts.version,
-            shared,
-            authorities,
-        });
-        Ok(())
-    }
-
-    /// Members, groups and servers.
-    fn directory(&mut self, shared: &SharedParameters) {
-        for member in &shared.members {
-            self.clients.insert(ClientId::from(member.id.clone()));
-            for subsystem in &member.subsystems {
-                let id = &member.id;
-                self.clients.extend(ClientId::new(
-                    id.instance(),
-                    id.class(),
-                    id.code(),
-                    Some(&subsystem.code),
-                ));
-            }
-            self.member_names
-                .insert(member.id.clone(), member.name.clone());
-        }
-        for group in &shared.groups {
-            match GlobalGroupId::new(&shared.instance, &group.code) {
-                Ok(id) => self
-                    .groups
-                    .entry(id)
-                    .or_default()
-                    .extend(group.members.iter().cloned()),
-                Err(_) => self.warnings.push(format!(
-                    "{}: a global group without code is ignored",
-                    shared.instance
-                )),
-            }
-        }
-        for server in &shared.servers {
-            let mut served: HashSet<ClientId> = server.clients.iter().cloned().collect();
-            served.insert(ClientId::from(server.id.owner().clone()));
-            self.servers.push(ServerEntry {
-                id: server.id.clone(),
-                address: server.address.clone(),
-                clients: server.clients.clone(),
-                served,
-                maintenance: server
-                    .maintenance
-                    .as_ref()
-                    .map(|it| it.message.clone().unwrap_or_default()),
-                hashes: server.auth_certificate_hashes.clone(),
-            });
-        }
-    }
-
-    fn authorities(&mut self, shared: &SharedParameters) -> Authorities {
-        let mut approved = Vec::new();
-        for service in &shared.certification_services {
-            let tops = std::iter::once((true, &service.top));
-            for (top, ca) in tops.chain(service.intermediates.iter().map(|ca| (false, ca))) {
-                let Some(certificate) =
-                    self.certificate(&shared.instance, "CA", &service.name, &ca.certificate)
-                else {
-                    continue;
-                };
-                let mut one = ApprovedCa::new(certificate, top, service.profile_class.as_str());
-                one.authentication_only = service.authentication_only;
-                one.ocsp_urls = ca
-                    .ocsp
-                    .iter()
-                    .map(|responder| responder.url.clone())
-                    .collect();
-                one.ocsp_responders = self.responders(&shared.instance, &service.name, ca);
-                approved.push(one);
-            }
-        }
-        Authorities::new(approved)
-    }
-
-    fn responders(
-        &mut self,
-        instance: &str,
-        service: &str,
-        ca: &CertificationAuthority,
-    ) -> Vec<Certificate> {
-        let listed = ca
-            .ocsp
-            .iter()
-            .filter_map(|responder| responder.certificate.as_ref());
-        listed
-            .filter_map(|der| self.certificate(instance, "OCSP responder", service, der))
-            .collect()
-    }
-
-    /// A certificate that cannot be read is left out: what depends on it then fails, and nothing else.
-    fn certificate(
-        &mut self,
-        instance: &str,
-        kind: &str,
-        name: &str,
-        der: &Bytes,
-    ) -> Option<Certificate> {
-        match Certificate::from_der(der.clone()) {
-            Ok(certificate) => Some(certificate),
-            Err(error) => {
-                self.warnings.push(format!(
-                    "{instance}: a certificate of the {kind} {name:?} cannot be read: {error}"
-                ));
-                None
+            for (identifier, bytes) in &parts.optional {
+                hash_one(&mut hasher, identifier.as_bytes());
+                hash_one(&mut hasher, bytes);
             }
         }
     }
-
-    fn finish(
-        mut self,
-        id: Digest,
-        own: &str,
-        private: Option<PrivateParameters>,
-        parts: Vec<InstanceParts>,
-    ) -> Content {
-        let optional = parts.first().map_or(&[][..], |own| &own.optional);
-        let optional = Optional::read(optional, &mut self.warnings);
-        let mut server_index = HashMap::new();
-        let mut auth_certificates: HashMap<Bytes, Vec<usize>> = HashMap::new();
-        let mut providers: HashMap<ClientId, Vec<ServerAddress>> = HashMap::new();
-        for (at, server) in self.servers.iter().enumerate() {
-            server_index.entry(server.id.clone()).or_insert(at);
-            for hash in server.hashes.iter().filter(|hash| !hash.is_empty()) {
-                auth_certificates.entry(hash.clone()).or_default().push(at);
-            }
-            let Some(address) = &server.address else {
-                continue;
-            };
-            // Only clients of the server's own instance are looked up there; X-Road keeps one such map per instance.
-            for client in server
-                .served
-                .iter()
-                .filter(|client| client.instance() == server.id.instance())
-            {
-                providers
-                    .entry(client.clone())
-                    .or_default()
-                    .push(ServerAddress {
-                        server: server.id.clone(),
-                        address: address.clone(),
-                        maintenance: server.maintenance.clone(),
-                    });
-            }
-        }
-        let timestamp_certificates = self
-            .timestamping
-            .iter()
-            .map(|(_, tsa)| tsa.certificate.clone())
-            .collect();
-        let timestamping = self
-            .timestamping
-            .into_iter()
-            .filter(|(instance, _)| instance == own)
-            .map(|(_, tsa)| tsa)
-            .collect();
-        Content {
-            id,
-            own: own.to_owned(),
-            profiles: Profiles::default(),
-            parts,
-            instances: self.instances,
-            private,
-            monitoring_client: optional.monitoring_client,
-            ocsp_fetch_interval: optional.ocsp_fetch_interval,
-            verify_next_update: optional.verify_next_update,
-            servers: self.servers,
-            server_index,
-            auth_certificates,
-            providers,
-            clients: self.clients,
-            member_names: self.member_names,
-            groups: self.groups,
-            timestamping,
-            timestamp_certificates,
-            warnings: self.warnings,
-        }
-    }
+    hasher.finish()
 }
 
 struct Optional {

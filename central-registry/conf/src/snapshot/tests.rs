@@ -271,3 +271,100 @@ fn deep_and_wide_documents_do_no_harm() {
         assert!(part::parse_shared(document.as_bytes(), 6).is_err());
     }
 }
+
+/// Tells which thread let go of it.
+struct Told {
+    bytes: Vec<u8>,
+    by: std::sync::mpsc::Sender<std::thread::ThreadId>,
+}
+
+impl AsRef<[u8]> for Told {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.by.send(std::thread::current().id()).unwrap();
+    }
+}
+
+#[test]
+fn a_large_configuration_is_let_go_where_nobody_waits() {
+    let dropped_by = |members: usize| {
+        let mut shared = SharedParameters::new("KG");
+        shared.sources.push(crate::model::SourceAddress {
+            address: "registry.example.kg".to_owned(),
+            internal_certificates: Vec::new(),
+            external_certificates: Vec::new(),
+        });
+        shared.members = (0..members)
+            .map(|number| crate::model::Member {
+                id: MemberId::new("KG", "GOV", &number.to_string()).unwrap(),
+                class_description: String::new(),
+                name: String::new(),
+                subsystems: Vec::new(),
+            })
+            .collect();
+        let bytes = part::render_shared(&shared, 6).unwrap().into_bytes();
+        let (by, told) = std::sync::mpsc::channel();
+        let bytes = Bytes::from_owner(Told { bytes, by });
+        let parts = vec![InstanceParts::new("KG", 6, bytes)];
+        let snapshot = Snapshot::from_parts("KG", parts).unwrap();
+        let held = snapshot.clone();
+        drop(snapshot);
+        assert!(told.try_recv().is_err(), "it is still held");
+        drop(held);
+        told.recv_timeout(Duration::from_secs(60)).unwrap()
+    };
+    let here = std::thread::current().id();
+    assert_ne!(dropped_by(SMALL + 1), here);
+    assert_eq!(dropped_by(SMALL), here, "a small one is not worth a thread");
+}
+
+#[test]
+fn clients_of_the_same_servers_share_their_list_of_addresses() {
+    let member = |number: usize| MemberId::new("KG", "GOV", &number.to_string()).unwrap();
+    let server = |code: &str, clients: &[usize]| crate::model::SecurityServer {
+        id: ServerId::new(member(0), code).unwrap(),
+        address: Some(format!("{code}.example.kg")),
+        auth_certificate_hashes: Vec::new(),
+        clients: clients.iter().map(|at| member(*at).into()).collect(),
+        maintenance: None,
+    };
+    let mut shared = SharedParameters::new("KG");
+    shared.sources.push(crate::model::SourceAddress {
+        address: "registry.example.kg".to_owned(),
+        internal_certificates: Vec::new(),
+        external_certificates: Vec::new(),
+    });
+    shared.members = (0..6)
+        .map(|number| crate::model::Member {
+            id: member(number),
+            class_description: String::new(),
+            name: format!("number {number}"),
+            subsystems: Vec::new(),
+        })
+        .collect();
+    shared.servers = vec![
+        server("a", &[1, 2, 3, 4]),
+        server("b", &[2, 3]),
+        server("c", &[2, 3, 4]),
+    ];
+    let bytes = part::render_shared(&shared, 6).unwrap();
+    let snapshot = Snapshot::from_parts("KG", vec![InstanceParts::new("KG", 6, bytes)]).unwrap();
+    let list = |number: usize| snapshot.servers_of(&member(number).into());
+    let codes = |number: usize| -> String {
+        let codes = list(number).iter().map(|it| it.server.code());
+        codes.collect()
+    };
+    // The owner of all three is a client of each without being listed.
+    assert_eq!(
+        (0..6).map(codes).collect::<Vec<_>>(),
+        ["abc", "a", "abc", "abc", "ac", ""]
+    );
+    assert_eq!(list(2).as_ptr(), list(3).as_ptr());
+    assert_eq!(list(0).as_ptr(), list(2).as_ptr());
+    assert_eq!(snapshot.member_name(&member(5)), Some("number 5"));
+}

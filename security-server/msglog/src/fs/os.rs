@@ -181,6 +181,25 @@ impl FsFile for OsFile {
         }
     }
 
+    // To be asked before the file is read: what lies in the page cache counts as written.
+    #[cfg(target_os = "linux")]
+    fn data_end(&self) -> io::Result<u64> {
+        use rustix::fs::{SeekFrom, seek};
+        let (length, mut end) = (self.length()?, 0);
+        while end < length {
+            let hole = seek(&self.0, SeekFrom::Data(end))
+                .and_then(|data| seek(&self.0, SeekFrom::Hole(data)));
+            match hole {
+                Ok(hole) if hole > end => end = hole,
+                Err(Errno::NXIO) => return Ok(end),
+                // A file system that cannot tell.
+                Ok(_) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(length),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(length)
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
