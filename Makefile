@@ -48,6 +48,7 @@ large: ## Bodies of gigabytes through two servers: memory, hashes, evidence; nee
 	@.ci/need build
 	$(CARGO) build --release --locked --bins
 	$(CARGO) run --release --locked --quiet --package jibek-conformance --bin jibek-large
+
 scale: ## A country of 100,000 members, a log of 10 million records (10 GB), starts: time and memory
 	@.ci/need build
 	$(CARGO) build --release --locked --bins
