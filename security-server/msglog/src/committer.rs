@@ -531,6 +531,7 @@ impl Committer {
             }
         }
         // Answers go out when readers can see what they tell of.
+        drop(index);
         drop(guard);
         for answer in answers {
             answer();

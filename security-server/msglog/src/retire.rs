@@ -92,7 +92,10 @@ impl MessageLog {
     pub fn active_since_ms(&self) -> Option<i64> {
         let state = self.store().state();
         match &state.segments.values().next_back()?.source {
-            Source::Memory { index, .. } => index.entries.first().map(|it| it.time_ms),
+            Source::Memory { index, .. } => {
+                let index = index.read();
+                index.entries.first().map(|it| it.time_ms)
+            }
             Source::File(_) => None,
         }
     }
