@@ -116,7 +116,8 @@ impl Draft {
         body.length = body.length.saturating_add(wide(chunk.len()));
         add(&store.counters.body_bytes, wide(chunk.len()));
         let kept = keep.keeps(body.length);
-        if kept {
+        if kept || !relayed {
+            // What goes through a file is held against it, kept or not.
             body.crc = crc32c::crc32c_append(body.crc, &chunk);
         }
         match &mut body.held {
