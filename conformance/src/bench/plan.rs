@@ -172,11 +172,12 @@ fn quick() -> Vec<Part> {
                     counting: false,
                     digest_only: false,
                     cases: vec![
+                        // First, so that their memory is their own.
+                        few(Shape::RestDown, 100 * MB, 1, 4),
+                        few(Shape::RestUp, 100 * MB, 1, 4),
                         rest(10 * KB, 16, seconds(2)),
                         rest(100 * KB, 16, seconds(2)),
                         few(Shape::RestDown, MB, 16, 160),
-                        few(Shape::RestDown, 100 * MB, 1, 4),
-                        few(Shape::RestUp, 100 * MB, 1, 4),
                     ],
                 },
                 Chapter {
