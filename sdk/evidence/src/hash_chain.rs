@@ -13,7 +13,7 @@ pub use verify::{
     VerifiedChain, verify,
 };
 
-use jibek_certs::digest::{Digest, DigestAlgorithm, Hasher};
+use jibek_certs::digest::{Digest, DigestAlgorithm, digest};
 
 /// Digest of one step: over the DER of its entries' digests in document order (`signatures-and-log.md` 2.2).
 ///
@@ -23,22 +23,18 @@ pub(crate) fn step_digest(algorithm: DigestAlgorithm, entries: &[Digest]) -> Dig
         .iter()
         .map(|entry| encoded_len(single_len(entry)))
         .sum();
-    let mut hasher = Hasher::new(algorithm);
-    let mut head = Vec::with_capacity(HEAD_CAPACITY);
-    push_header(SEQUENCE, body, &mut head);
-    hasher.update(&head);
+    let mut list = Vec::with_capacity(encoded_len(body));
+    push_header(SEQUENCE, body, &mut list);
     for entry in entries {
-        head.clear();
-        push_header(SEQUENCE, single_len(entry), &mut head);
-        push_header(OCTET_STRING, entry.as_bytes().len(), &mut head);
-        head.extend_from_slice(entry.as_bytes());
+        push_header(SEQUENCE, single_len(entry), &mut list);
+        push_header(OCTET_STRING, entry.as_bytes().len(), &mut list);
+        list.extend_from_slice(entry.as_bytes());
         let method = entry.algorithm().uri();
-        push_header(UTF8_STRING, method.len(), &mut head);
-        head.extend_from_slice(method.as_bytes());
-        push_header(SEQUENCE, 0, &mut head);
-        hasher.update(&head);
+        push_header(UTF8_STRING, method.len(), &mut list);
+        list.extend_from_slice(method.as_bytes());
+        push_header(SEQUENCE, 0, &mut list);
     }
-    hasher.finish()
+    digest(algorithm, &list)
 }
 
 fn single_len(entry: &Digest) -> usize {
@@ -49,9 +45,20 @@ fn single_len(entry: &Digest) -> usize {
 
 /// Length of a DER element with a body of `length` bytes.
 fn encoded_len(length: usize) -> usize {
-    let mut header = Vec::with_capacity(HEAD_CAPACITY);
-    push_header(SEQUENCE, length, &mut header);
-    header.len().saturating_add(length)
+    let long = match length {
+        0..0x80 => 0,
+        _ => length_bytes(length),
+    };
+    length.saturating_add(long).saturating_add(2)
+}
+
+/// How many bytes a long length has.
+fn length_bytes(length: usize) -> usize {
+    length
+        .to_be_bytes()
+        .iter()
+        .skip_while(|byte| **byte == 0)
+        .count()
 }
 
 pub(crate) fn push_header(tag: u8, length: usize, out: &mut Vec<u8>) {
@@ -75,8 +82,6 @@ pub(crate) fn push_header(tag: u8, length: usize, out: &mut Vec<u8>) {
 const SEQUENCE: u8 = 0x30;
 const OCTET_STRING: u8 = 0x04;
 const UTF8_STRING: u8 = 0x0c;
-/// Room for the headers and the digest of one entry.
-const HEAD_CAPACITY: usize = 128;
 
 #[cfg(test)]
 mod tests;

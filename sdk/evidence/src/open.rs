@@ -418,24 +418,6 @@ fn part<'a>(parts: &SignedParts<'a>, name: &str) -> Option<&'a Digest> {
 }
 
 /// Path and OCSP of the signing certificate.
-pub(crate) fn verify_certificate(
-    signature: &Signature<'_>,
-    authorities: &Authorities,
-    now: OffsetDateTime,
-    policy: Policy,
-) -> Result<VerifiedCertificate, OpenError> {
-    judge_certificate(signature, authorities, &|presented| {
-        verify_with_ocsp(
-            presented.certificate,
-            presented.extra,
-            presented.authorities,
-            presented.responses,
-            now,
-            policy,
-        )
-    })
-}
-
 fn judge_certificate(
     signature: &Signature<'_>,
     authorities: &Authorities,

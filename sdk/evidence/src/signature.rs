@@ -108,11 +108,6 @@ impl<'d> Signature<'d> {
             .find(|reference| reference.uri == uri)
     }
 
-    /// Whether a reference has this URI, readable or not.
-    pub(crate) fn refers_to(&self, uri: &str) -> bool {
-        self.reference(uri).is_some() || self.unreadable.contains(&uri)
-    }
-
     /// SignedInfo in the canonical form that it asks for: what was signed.
     pub(crate) fn signed_bytes(&self) -> Vec<u8> {
         canonicalize(self.signed_info, &self.canonicalization)

@@ -8,6 +8,7 @@
 
 mod around;
 mod covered;
+mod document;
 mod entries;
 mod exhibits;
 mod facts;
@@ -117,6 +118,7 @@ pub fn stamp_time(container: &Container) -> Option<OffsetDateTime> {
         .map(|token| token.gen_time())
 }
 
+#[derive(Debug, Clone)]
 enum Refusal {
     Invalid { code: String, reason: String },
     Doubt(String),
@@ -186,10 +188,7 @@ impl Judge<'_> {
     /// X-Road's checks in X-Road's order, which decides the code (`signatures-and-log.md` 5.6, 1.5).
     fn judge(&mut self) -> Result<Report, Refusal> {
         self.check_entries()?;
-        let document = self.document()?;
-        let tree = xml::parse(document.as_bytes())
-            .map_err(|error| invalid(error.code(), explain(&error)))?;
-        let signature = Signature::read(&tree, Form::Container)?;
+        let signature = self.signature()?;
         self.check_stamp_entries(&signature)?;
         let message = self.read_message()?;
         if !signature.refers_to(names::MESSAGE)
@@ -214,16 +213,16 @@ impl Judge<'_> {
             Some(sender) => self.check_signer(&signature, sender)?,
             None => false,
         };
-        self.check_value(&signature)?;
+        let signed = signature.signed()?;
         self.check_references(&signature)?;
-        self.check_manifests(&signature)?;
+        signed.manifests.clone()?;
         let certificate = match sender.filter(|_| is_named) {
-            Some(sender) => self.check_certificate(&signature, sender, stamp.time)?,
+            Some(sender) => self.check_certificate(&signature, signed, sender, stamp.time)?,
             None => None,
         };
-        self.look_around(&signature, &tree, &stamp, certificate.as_ref());
+        self.look_around(&signature, signed, &stamp, certificate.as_deref());
         let attachments = self.attachments(&signature, chain.as_ref(), facts.as_ref());
-        if !self.doubts.is_empty() && signature.names_certificate() == Some(false) {
+        if !self.doubts.is_empty() && signed.names_certificate == Some(false) {
             return Err(invalid(
                 "malformed_signature",
                 "the signed properties name another certificate",
@@ -233,8 +232,8 @@ impl Judge<'_> {
         let facts = facts.ok_or_else(|| Refusal::Doubt(String::new()))?;
         Ok(Report::new(
             facts,
-            &signature,
-            certificate,
+            (signature.certificate.clone(), certificate),
+            signed.signing_time,
             stamp.time,
             stamp.authority,
             attachments,

@@ -1,11 +1,13 @@
 //! What the verdict does not depend on and a court should know (`signatures-and-log.md` 5.6, `observed.md` 5).
 
 use jibek_certs::{digest::DigestAlgorithm, ocsp::VerifiedCertificate, signer::Weakness};
+use memchr::memmem;
 use roxmltree::{Document, Node};
 use time::Duration;
 
 use super::{
     Attachment, Finding, FindingKind, Judge, MessageFacts, MessageKind,
+    document::{InnerStamp, SignatureFacts, SignedFacts},
     entries::{self, is_attachment, present},
     parts::shortened,
     stamp::Stamp,
@@ -13,8 +15,8 @@ use super::{
 use crate::{
     container::Peculiarity,
     hash_chain::VerifiedChain,
-    names::{self, DS_NAMESPACE},
-    signature::{Form, Signature, has_duplicate_ids, read_digest},
+    names,
+    signature::{Form, read_digest},
     xml,
 };
 
@@ -22,27 +24,27 @@ impl Judge<'_> {
     /// Everything about the signature that is worth a word.
     pub(super) fn look_around(
         &mut self,
-        signature: &Signature<'_>,
-        document: &Document<'_>,
+        signature: &SignatureFacts,
+        signed: &SignedFacts,
         stamp: &Stamp,
         certificate: Option<&VerifiedCertificate>,
     ) {
-        self.look_at_properties(signature);
-        if has_duplicate_ids(document) {
+        self.look_at_properties(signed);
+        if signed.has_duplicate_ids {
             self.find(
                 FindingKind::DuplicateIds,
                 "two elements of the signature have one Id",
             );
         }
-        if !signature.is_tidy {
+        if !signed.is_tidy {
             self.find(
                 FindingKind::LooseEncoding,
                 "the signature value or the certificate has more in its text than it should",
             );
         }
-        self.look_for_weakness(signature, stamp);
-        self.look_at_times(signature, stamp, certificate);
-        self.look_for_unverified(signature, document);
+        self.look_for_weakness(signature, signed, stamp);
+        self.look_at_times(signed, stamp, certificate);
+        self.look_for_unverified(signature, signed);
         if present(self.container, "sig-hashchain.xml")
             && !signature.refers_to(names::SIGNATURE_CHAIN_RESULT)
         {
@@ -67,14 +69,14 @@ impl Judge<'_> {
         }
     }
 
-    fn look_at_properties(&mut self, signature: &Signature<'_>) {
-        if !signature.covers_properties() {
+    fn look_at_properties(&mut self, signed: &SignedFacts) {
+        if !signed.covers_properties {
             self.find(
                 FindingKind::PropertiesUncovered,
                 "the signature does not cover its own properties",
             );
         }
-        match signature.names_certificate() {
+        match signed.names_certificate {
             Some(true) => {}
             Some(false) => self.find(
                 FindingKind::CertificateDiffers,
@@ -87,7 +89,12 @@ impl Judge<'_> {
         }
     }
 
-    fn look_for_weakness(&mut self, signature: &Signature<'_>, stamp: &Stamp) {
+    fn look_for_weakness(
+        &mut self,
+        signature: &SignatureFacts,
+        signed: &SignedFacts,
+        stamp: &Stamp,
+    ) {
         let chains: &[&str] = if signature.refers_to(names::SIGNATURE_CHAIN_RESULT) {
             &[
                 "sig-hashchainresult.xml",
@@ -101,17 +108,12 @@ impl Judge<'_> {
         let in_chains = chains
             .iter()
             .filter_map(|name| self.container.entry(name))
-            .any(|chain| {
-                let uri = DigestAlgorithm::Sha1.uri().as_bytes();
-                chain.windows(uri.len()).any(|window| window == uri)
-            });
-        let mut weaknesses: Vec<Weakness> = signature
-            .references
+            .any(|chain| memmem::find(chain, DigestAlgorithm::Sha1.uri().as_bytes()).is_some());
+        let mut weaknesses: Vec<Weakness> = signed
+            .weaknesses
             .iter()
-            .filter_map(|reference| reference.digest.algorithm().weakness())
+            .copied()
             .chain(in_chains.then_some(Weakness::Sha1))
-            .chain(signature.algorithm.weakness())
-            .chain(signature.certificate.public_key().weakness())
             .chain(stamp.weaknesses.iter().copied())
             .collect();
         weaknesses.sort_unstable();
@@ -123,11 +125,11 @@ impl Judge<'_> {
 
     fn look_at_times(
         &mut self,
-        signature: &Signature<'_>,
+        signed: &SignedFacts,
         stamp: &Stamp,
         certificate: Option<&VerifiedCertificate>,
     ) {
-        if let Some(claimed) = signature.signing_time() {
+        if let Some(claimed) = signed.signing_time {
             let kind = if claimed > stamp.time + TOLERANCE {
                 Some(FindingKind::SigningTimeAfterStamp)
             } else if claimed < stamp.time - FAR {
@@ -160,41 +162,23 @@ impl Judge<'_> {
     }
 
     /// Signatures and objects in the document that the verdict passed by, and a second time-stamp.
-    fn look_for_unverified(&mut self, signature: &Signature<'_>, document: &Document<'_>) {
-        let others = document
-            .descendants()
-            .filter(|node| xml::is(*node, DS_NAMESPACE, "Signature") && *node != signature.element)
-            .count();
+    fn look_for_unverified(&mut self, signature: &SignatureFacts, signed: &SignedFacts) {
+        let others = signed.others;
         if others > 0 {
             self.find(
                 FindingKind::ContentUnverified,
                 format!("the document holds more signatures, {others} of which were not looked at"),
             );
         }
-        let covered: Vec<Node<'_, '_>> = signature
-            .references
-            .iter()
-            .filter_map(|reference| signature.target(reference))
-            .collect();
-        let mut beside = Vec::new();
-        for object in
-            xml::children(signature.element).filter(|child| xml::is(*child, DS_NAMESPACE, "Object"))
-        {
-            beside.extend(xml::children(object).filter(|child| {
-                let holds_properties = signature
-                    .signed_properties
-                    .is_some_and(|properties| properties.parent() == Some(*child));
-                !holds_properties && !covered.contains(child) && !covered.contains(&object)
-            }));
-        }
-        if let Some(first) = beside.first() {
-            let name = shortened(first.tag_name().name());
+        if let Some(name) = &signed.beside {
             self.find(
                 FindingKind::ContentUnverified,
                 format!("the signature holds {name}, to which nothing refers"),
             );
         }
-        if self.container.entry(entries::STAMP).is_some() && signature.time_stamp().is_some() {
+        if self.container.entry(entries::STAMP).is_some()
+            && matches!(signature.stamp, InnerStamp::Token(_))
+        {
             self.find(
                 FindingKind::ContentUnverified,
                 "the signature holds another time-stamp, which was not looked at",
@@ -242,7 +226,7 @@ impl Judge<'_> {
     /// What is signed beside the message, and what lies in the container unsigned.
     pub(super) fn attachments(
         &mut self,
-        signature: &Signature<'_>,
+        signature: &SignatureFacts,
         chain: Option<&VerifiedChain>,
         facts: Option<&MessageFacts>,
     ) -> Vec<Attachment> {
@@ -250,9 +234,9 @@ impl Judge<'_> {
         for reference in signature
             .references
             .iter()
-            .filter(|reference| names::attachment_number(reference.uri).is_some())
+            .filter(|reference| names::attachment_number(&reference.uri).is_some())
         {
-            attachments.push(Attachment::new(reference.uri, reference.digest, true));
+            attachments.push(Attachment::new(&reference.uri, reference.digest, true));
         }
         let is_rest = facts.is_some_and(|facts| facts.kind() == MessageKind::Rest);
         for reference in chain
@@ -298,7 +282,7 @@ impl Judge<'_> {
             .not_kept(name.strip_prefix('/').unwrap_or(name))
     }
 
-    fn look_for_unsigned(&mut self, signature: &Signature<'_>, attachments: &[Attachment]) {
+    fn look_for_unsigned(&mut self, signature: &SignatureFacts, attachments: &[Attachment]) {
         let container = self.container;
         for name in container.names() {
             let uri = format!("/{name}");

@@ -1,16 +1,19 @@
 //! What X-Road demands of a container before it looks at a signature (`signatures-and-log.md` 5.6 step 1), and what its message says.
 
 use bytes::Bytes;
-use std::borrow::Cow;
 
-use super::{Judge, MessageFacts, Refusal, facts::Unread, invalid};
-use crate::{container::Container, signature::Signature, xml};
+use super::{
+    Judge, MessageFacts, Refusal,
+    document::{InnerStamp, SignatureFacts},
+    facts::Unread,
+    invalid,
+};
+use crate::container::Container;
 
 impl<'a> Judge<'a> {
-    /// The signature document. X-Road keeps entries as text, so bytes that are none become replacement characters.
-    pub(super) fn document(&self) -> Result<Cow<'a, str>, Refusal> {
+    /// The signature document's bytes.
+    pub(super) fn document(&self) -> Result<&'a Bytes, Refusal> {
         required(self.container, SIGNATURES, "asic_signature_not_found")
-            .map(|document| without_latin_1(String::from_utf8_lossy(document)))
     }
 
     /// Step 1, but for the time-stamp, for which the signature must be read.
@@ -29,7 +32,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A time-stamp there must be, and manifests must not be empty.
-    pub(super) fn check_stamp_entries(&self, signature: &Signature<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_stamp_entries(&self, signature: &SignatureFacts) -> Result<(), Refusal> {
         let container = self.container;
         match container.entry(STAMP) {
             Some(token) if token.is_empty() => {
@@ -39,17 +42,18 @@ impl<'a> Judge<'a> {
                 ));
             }
             Some(_) => {}
-            None => {
-                let element = signature
-                    .time_stamp_element()
-                    .ok_or_else(|| invalid("malformed_signature", "there is no time-stamp"))?;
-                if xml::deep_text(element).trim().is_empty() {
+            None => match signature.stamp {
+                InnerStamp::Absent => {
+                    return Err(invalid("malformed_signature", "there is no time-stamp"));
+                }
+                InnerStamp::Empty => {
                     return Err(invalid(
                         "asic_timestamp_not_found",
                         "the time-stamp is empty",
                     ));
                 }
-            }
+                InnerStamp::Token(_) | InnerStamp::Unreadable => {}
+            },
         }
         self.check_pair("ts-hashchain.xml", "ts-hashchainresult.xml")?;
         for manifest in [MANIFEST, ASIC_MANIFEST] {
@@ -104,25 +108,6 @@ impl<'a> Judge<'a> {
                 Ok(None)
             }
         }
-    }
-}
-
-/// A document that declares ISO-8859-1, without its declaration, its bytes read as X-Road's parser then reads them: each as a letter.
-fn without_latin_1(document: Cow<'_, str>) -> Cow<'_, str> {
-    let Some((declaration, content)) = document
-        .strip_prefix("<?xml")
-        .and_then(|rest| rest.split_once("?>"))
-    else {
-        return document;
-    };
-    let declared = declaration.to_ascii_lowercase();
-    let is_latin_1 = ["encoding=\"iso-8859-1\"", "encoding='iso-8859-1'"]
-        .iter()
-        .any(|encoding| declared.contains(encoding));
-    if is_latin_1 {
-        Cow::Owned(content.bytes().map(char::from).collect())
-    } else {
-        document
     }
 }
 

@@ -4,7 +4,7 @@
 use jibek_certs::digest::digest;
 use roxmltree::Node;
 
-use super::{Judge, Refusal, invalid, parts::shortened};
+use super::{Refusal, invalid, parts::shortened};
 use crate::{
     c14n::canonicalize,
     names::DS_NAMESPACE,
@@ -12,26 +12,28 @@ use crate::{
     xml,
 };
 
-impl Judge<'_> {
-    pub(super) fn check_manifests(&self, signature: &Signature<'_>) -> Result<(), Refusal> {
-        let document = signature.element.document();
-        let Some(root) = xml::by_id(document, "ts-root-manifest") else {
-            return Ok(());
+/// Checks those of a document, if there are any.
+pub(super) fn check(signature: &Signature<'_>) -> Result<(), Refusal> {
+    let document = signature.element.document();
+    let Some(root) = xml::by_id(document, "ts-root-manifest") else {
+        return Ok(());
+    };
+    for reference in references(root)? {
+        let id = reference.uri.strip_prefix('#').unwrap_or(reference.uri);
+        let Some(manifest) = xml::by_id(document, id) else {
+            continue;
         };
-        for reference in references(root)? {
-            let id = reference.uri.strip_prefix('#').unwrap_or(reference.uri);
-            let Some(manifest) = xml::by_id(document, id) else {
-                continue;
-            };
-            for reference in references(manifest)? {
-                check(document, &reference)?;
-            }
+        for reference in references(manifest)? {
+            check_reference(document, &reference)?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
-fn check(document: &roxmltree::Document<'_>, reference: &Reference<'_>) -> Result<(), Refusal> {
+fn check_reference(
+    document: &roxmltree::Document<'_>,
+    reference: &Reference<'_>,
+) -> Result<(), Refusal> {
     let node = reference
         .uri
         .strip_prefix('#')

@@ -4,20 +4,20 @@ use jibek_certs::digest::{Digest, DigestAlgorithm};
 
 use super::{
     Judge, Refusal,
+    document::{SignatureFacts, StatedReference},
     entries::{is_attachment, is_known},
     explain, invalid,
 };
 use crate::{
     hash_chain::{self, Input, VerifiedChain},
     names,
-    signature::{Reference, Signature},
 };
 
 impl Judge<'_> {
     /// The signature's hash chain, when the signature refers to its result; otherwise it is nobody's.
     pub(super) fn check_chain(
         &self,
-        signature: &Signature<'_>,
+        signature: &SignatureFacts,
     ) -> Result<Option<VerifiedChain>, Refusal> {
         let Some(result) = self.container.entry("sig-hashchainresult.xml") else {
             return Ok(None);
@@ -51,17 +51,8 @@ impl Judge<'_> {
         }
     }
 
-    pub(super) fn check_value(&self, signature: &Signature<'_>) -> Result<(), Refusal> {
-        self.memory.value(signature).map_err(|error| {
-            invalid(
-                "invalid_signature_value",
-                format!("the signature value is not valid: {error}"),
-            )
-        })
-    }
-
     /// Every reference must lead to something with the digest that it states.
-    pub(super) fn check_references(&self, signature: &Signature<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_references(&self, signature: &SignatureFacts) -> Result<(), Refusal> {
         if let Some(uri) = signature.unreadable.first() {
             return Err(invalid(
                 "invalid_signature_value",
@@ -69,12 +60,12 @@ impl Judge<'_> {
             ));
         }
         for reference in &signature.references {
-            let found = self.referenced(signature, reference).ok_or_else(|| {
+            let found = self.referenced(reference).ok_or_else(|| {
                 invalid(
                     "invalid_signature_value",
                     format!(
                         "the signature refers to \"{}\", which is not there",
-                        shortened(reference.uri)
+                        shortened(&reference.uri)
                     ),
                 )
             })?;
@@ -83,7 +74,7 @@ impl Judge<'_> {
                     "invalid_signature_value",
                     format!(
                         "{} has another digest than the signature says",
-                        shortened(reference.uri)
+                        shortened(&reference.uri)
                     ),
                 ));
             }
@@ -91,18 +82,19 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn referenced(&self, signature: &Signature<'_>, reference: &Reference<'_>) -> Option<Digest> {
-        let algorithm = reference.digest.algorithm();
-        if reference.uri.starts_with('#') {
-            return signature.same_document(reference).map(|(_, digest)| digest);
+    fn referenced(&self, reference: &StatedReference) -> Option<Digest> {
+        let uri = reference.uri.as_str();
+        if uri.starts_with('#') {
+            return reference.inner;
         }
-        let name = reference.uri.strip_prefix('/').unwrap_or(reference.uri);
+        let name = uri.strip_prefix('/').unwrap_or(uri);
         if is_attachment(name) {
             // X-Road has taken their SHA-512 while reading, and compares it with whatever is stated.
             return self.entry_digest(name, DigestAlgorithm::Sha512);
         }
-        self.entry_digest(name, algorithm)
-            .filter(|_| is_known(name))
+        is_known(name)
+            .then(|| self.entry_digest(name, reference.digest.algorithm()))
+            .flatten()
     }
 
     /// The digest of an entry, by its name with or without leading `/`.

@@ -4,17 +4,17 @@ use jibek_certs::{
     digest::Digest, ocsp::VerifiedCertificate, ocsp::VerifiedOcsp, parse::Certificate,
 };
 use jibek_protocol::id::ClientId;
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::MessageFacts;
-use crate::signature::Signature;
 
 /// Who said what to whom, and when it existed.
 #[derive(Debug, Clone)]
 pub struct Report {
     facts: MessageFacts,
     signer: Certificate,
-    certificate: Option<VerifiedCertificate>,
+    certificate: Option<Arc<VerifiedCertificate>>,
     signing_time: Option<OffsetDateTime>,
     stamp_time: OffsetDateTime,
     stamp_authority: Option<Certificate>,
@@ -24,16 +24,15 @@ pub struct Report {
 impl Report {
     pub(super) fn new(
         facts: MessageFacts,
-        signature: &Signature<'_>,
-        certificate: Option<VerifiedCertificate>,
+        (signer, certificate): (Certificate, Option<Arc<VerifiedCertificate>>),
+        signing_time: Option<OffsetDateTime>,
         stamp_time: OffsetDateTime,
         stamp_authority: Option<Certificate>,
         attachments: Vec<Attachment>,
     ) -> Self {
-        let signing_time = signature.signing_time();
         Self {
             facts,
-            signer: signature.certificate.clone(),
+            signer,
             certificate,
             signing_time,
             stamp_time,
@@ -59,7 +58,7 @@ impl Report {
 
     /// The signing certificate's path, and the OCSP responses that were believed.
     pub fn certificate(&self) -> Option<&VerifiedCertificate> {
-        self.certificate.as_ref()
+        self.certificate.as_deref()
     }
 
     /// The OCSP response for the signing certificate, and who signed it.

@@ -1,23 +1,32 @@
 //! Who signed, and whether they could (`signatures-and-log.md` 6).
 
-use jibek_certs::ocsp::{Policy, VerifiedCertificate};
+use jibek_certs::ocsp::{OcspResponse, Policy, VerifiedCertificate, verify_with_ocsp};
 use jibek_protocol::id::ClientId;
+use std::sync::Arc;
 use time::OffsetDateTime;
 
-use super::{Judge, Refusal};
+use super::{
+    Judge, Refusal,
+    document::{Presented, SignatureFacts, SignedFacts},
+    memory::JudgedSigner,
+};
 use crate::{
-    open::{OpenError, identify, member_of, verify_certificate},
+    open::{OpenError, identify, member_of},
     signature::Signature,
+    tlv,
 };
 
 impl Judge<'_> {
     /// Whether the certificate names the sender; false, with a doubt, when the configuration does not say what it names.
     pub(super) fn check_signer(
         &mut self,
-        signature: &Signature<'_>,
+        signature: &SignatureFacts,
         sender: &ClientId,
     ) -> Result<bool, Refusal> {
         let expected = sender.member();
+        if signature.judged(expected).is_some() {
+            return Ok(true);
+        }
         let Some(authorities) = self.trust.authorities(expected.instance()) else {
             self.doubts.push(format!(
                 "the configuration does not have instance {}",
@@ -43,22 +52,35 @@ impl Judge<'_> {
     /// Path and OCSP at the time that the time-stamp proves.
     pub(super) fn check_certificate(
         &mut self,
-        signature: &Signature<'_>,
+        signature: &SignatureFacts,
+        signed: &SignedFacts,
         sender: &ClientId,
         time: OffsetDateTime,
-    ) -> Result<Option<VerifiedCertificate>, Refusal> {
+    ) -> Result<Option<Arc<VerifiedCertificate>>, Refusal> {
         let expected = sender.member();
+        if let Some(judged) = signature.judged(expected).filter(|it| it.holds_at(time)) {
+            return Ok(Some(judged.certificate));
+        }
         let Some(authorities) = self.trust.authorities(expected.instance()) else {
             return Ok(None);
         };
         let policy = Policy::new(self.trust.ocsp_freshness(), self.trust.verify_next_update());
+        let presented = match &signed.presented {
+            Ok(presented) => presented,
+            Err(refusal) => return Err(refusal.clone()),
+        };
+        let certificate = &signature.certificate;
+        let verify = || {
+            let Presented { extra, responses } = presented;
+            verify_with_ocsp(certificate, extra, authorities, responses, time, policy)
+                .map_err(OpenError::Certificate)
+        };
+        let instance = expected.instance();
         let verified = self
             .memory
-            .certificate(signature, expected.instance(), time, || {
-                verify_certificate(signature, authorities, time, policy)
-            });
+            .certificate(certificate, presented, instance, time, verify);
         match verified.map_err(Refusal::from) {
-            Ok(certificate) => {
+            Ok((since, certificate)) => {
                 let found = member_of(
                     &signature.certificate,
                     certificate.profile_class(),
@@ -71,6 +93,11 @@ impl Judge<'_> {
                     }
                     .into());
                 }
+                signature.keep_judged(JudgedSigner {
+                    member: found,
+                    since,
+                    certificate: Arc::clone(&certificate),
+                });
                 Ok(Some(certificate))
             }
             Err(Refusal::Doubt(reason)) => {
@@ -81,3 +108,30 @@ impl Judge<'_> {
         }
     }
 }
+
+/// What came along with the certificate, read.
+pub(super) fn presented(signature: &Signature<'_>) -> Result<Presented, OpenError> {
+    let extra = signature.extra_certificates()?;
+    let responses = signature.ocsp_responses();
+    if responses.is_empty() {
+        return Err(OpenError::Malformed("no OCSP response"));
+    }
+    if responses.len() > MAX_OCSP {
+        return Err(OpenError::Malformed("too many OCSP responses"));
+    }
+    let is_none = |der: &Vec<u8>| der.first() != Some(&SEQUENCE) || tlv::first(der).is_none();
+    if responses.iter().any(is_none) {
+        return Err(OpenError::Malformed("an OCSP response that is none"));
+    }
+    let responses = responses
+        .into_iter()
+        .map(OcspResponse::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(OpenError::Ocsp)?;
+    Ok(Presented { extra, responses })
+}
+
+/// What an OCSP response is.
+const SEQUENCE: u8 = 0x30;
+/// Most OCSP responses of one signature: one for each certificate of a path.
+const MAX_OCSP: usize = 16;

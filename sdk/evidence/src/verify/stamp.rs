@@ -1,10 +1,16 @@
 //! The time-stamp: over what, by whom, when (`signatures-and-log.md` 3.5, 5.6 step 4).
 
-use jibek_certs::{digest::digest, parse::Certificate, signer::Weakness, tsp::TimestampToken};
+use bytes::Bytes;
+use jibek_certs::{parse::Certificate, signer::Weakness, tsp::TimestampToken};
 use time::OffsetDateTime;
 
-use super::{Judge, Refusal, entries::STAMP, explain, invalid};
-use crate::{hash_chain, names, signature::Signature, tlv};
+use super::{
+    Judge, Refusal,
+    document::{InnerStamp, SignatureFacts},
+    entries::STAMP,
+    explain, invalid,
+};
+use crate::{hash_chain, names, tlv};
 
 /// What the time-stamp proves.
 pub(super) struct Stamp {
@@ -16,48 +22,37 @@ pub(super) struct Stamp {
 }
 
 impl Judge<'_> {
-    pub(super) fn check_stamp(&mut self, signature: &Signature<'_>) -> Result<Stamp, Refusal> {
-        let der = match self.container.entry(STAMP) {
-            Some(token) => token.to_vec(),
-            None => signature
-                .time_stamp()
-                .map(|(_, token)| token)
-                .ok_or_else(|| invalid("malformed_signature", "there is no time-stamp"))?,
+    pub(super) fn check_stamp(&mut self, signature: &SignatureFacts) -> Result<Stamp, Refusal> {
+        let der = match (self.container.entry(STAMP), &signature.stamp) {
+            (Some(token), _) | (None, InnerStamp::Token(token)) => token,
+            (None, InnerStamp::Absent | InnerStamp::Empty | InnerStamp::Unreadable) => {
+                return Err(invalid("malformed_signature", "there is no time-stamp"));
+            }
         };
-        if tlv::first(&der).is_some_and(|first| first.len() != der.len()) {
-            return Err(invalid(
-                "malformed_signature",
-                "there is something behind the time-stamp",
-            ));
-        }
-        let token = self
-            .memory
-            .token(&der)
-            .map_err(|error| invalid("malformed_signature", explain(&error)))?;
-        let data = self.stamped(signature)?;
-        let algorithm = token.imprint().algorithm();
-        if digest(algorithm, data) != *token.imprint() {
+        let known = self.memory.token(der, || read(der))?;
+        let token = &known.token;
+        if !known.covers(self.stamped(signature)?) {
             return Err(invalid(
                 "malformed_signature",
                 "the time-stamp is over something else",
             ));
         }
         let trusted = self.trust.timestamp_certificates();
-        match self.memory.stamp(&der, || token.verify_signer(trusted)) {
+        match known.verified(|| token.verify_signer(trusted)) {
             Ok(verified) => Ok(Stamp {
                 time: verified.gen_time(),
                 authority: Some(verified.tsa().clone()),
                 weaknesses: verified.weaknesses(),
             }),
             Err(error) if error.is_unknown_trust() => {
-                self.check_unknown_authority(&token)?;
+                self.check_unknown_authority(token)?;
                 self.doubts.push(format!(
                     "the time-stamp's authority is not in the configuration: {error}"
                 ));
                 Ok(Stamp {
                     time: token.gen_time(),
                     authority: None,
-                    weaknesses: algorithm.weakness().into_iter().collect(),
+                    weaknesses: token.imprint().algorithm().weakness().into_iter().collect(),
                 })
             }
             Err(error) => Err(invalid(error.code(), explain(&error))),
@@ -73,7 +68,7 @@ impl Judge<'_> {
     }
 
     /// The bytes that the token must be over. A batch is assumed whenever there is a result.
-    fn stamped<'s>(&'s self, signature: &'s Signature<'_>) -> Result<&'s [u8], Refusal> {
+    fn stamped<'s>(&'s self, signature: &'s SignatureFacts) -> Result<&'s Bytes, Refusal> {
         let Some(result) = self.container.entry("ts-hashchainresult.xml") else {
             return Ok(&signature.value);
         };
@@ -93,4 +88,14 @@ impl Judge<'_> {
         )?;
         Ok(result)
     }
+}
+
+fn read(der: &Bytes) -> Result<TimestampToken, Refusal> {
+    if tlv::first(der).is_some_and(|first| first.len() != der.len()) {
+        return Err(invalid(
+            "malformed_signature",
+            "there is something behind the time-stamp",
+        ));
+    }
+    TimestampToken::parse(der).map_err(|error| invalid("malformed_signature", explain(&error)))
 }
