@@ -7,6 +7,7 @@ mod walk;
 
 use bytes::Bytes;
 use jibek_evidence::verify::Verdict;
+use jibek_msglog::Scan;
 use std::{fs, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use crate::{
@@ -77,6 +78,11 @@ impl Job {
         }
     }
 
+    /// Whether it is one of very many, each done in a moment.
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self, Self::Record(_))
+    }
+
     /// Whether it may take so much memory that no other such may be judged at the same time.
     pub(crate) fn is_large(&self) -> bool {
         match self {
@@ -86,7 +92,7 @@ impl Job {
     }
 
     /// Opens and judges it.
-    pub(crate) fn judge(self, configuration: &Configuration) -> Line {
+    pub(crate) fn judge(self, configuration: &Configuration, worker: &mut Worker) -> Line {
         let judged = match self {
             Self::Done(line) => return line,
             Self::Bytes {
@@ -103,9 +109,28 @@ impl Job {
                 let bytes = read_file(&file);
                 judge_bytes(file, None, bytes, configuration)
             }
-            Self::Record(job) => job.judge(configuration),
+            Self::Record(job) => job.judge(configuration, worker),
         };
         Line::Container(Box::new(judged))
+    }
+}
+
+/// What one thread keeps from one job to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    scan: Option<Scan>,
+}
+
+impl Worker {
+    /// A reader of the records of this log.
+    fn scan(&mut self, reader: &SharedReader) -> &mut Scan {
+        if let Some(scan) = &self.scan
+            && !Arc::ptr_eq(scan.reader(), reader)
+        {
+            self.scan = None;
+        }
+        self.scan
+            .get_or_insert_with(|| Scan::new(Arc::clone(reader)))
     }
 }
 

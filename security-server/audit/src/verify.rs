@@ -13,7 +13,7 @@ use std::{
 use crate::{
     configuration::Configuration,
     judge::{Judged, cannot_judge},
-    source::{Job, SourceOptions, Walk, walk},
+    source::{Job, SourceOptions, Walk, Worker, walk},
     whole::Line,
 };
 
@@ -42,42 +42,56 @@ pub fn verify(
         threads => threads,
     }
     .min(MOST_THREADS);
-    let (jobs_in, jobs_out) = mpsc::sync_channel::<(u64, Job)>(threads);
+    let (jobs_in, jobs_out) = mpsc::sync_channel::<(u64, Vec<Job>)>(threads);
     let jobs_out = Mutex::new(jobs_out);
-    let (lines_in, lines_out) = mpsc::channel::<(u64, Line)>();
+    let (lines_in, lines_out) = mpsc::channel::<(u64, Vec<Line>)>();
     let window = Window::default();
     let large = Mutex::new(());
     thread::scope(|scope| {
         let walker = scope.spawn(|| {
             let jobs_in = jobs_in;
+            let mut sheaf = Vec::new();
             let mut number = 0;
-            walk(files, &options.source, &mut |job| {
-                let sent = window.wait(number) && jobs_in.send((number, job)).is_ok();
-                number = number.saturating_add(1);
+            let mut send = |sheaf: &mut Vec<Job>| {
+                let jobs = std::mem::take(sheaf);
+                let count = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
+                let sent = window.wait(number) && jobs_in.send((number, jobs)).is_ok();
+                number = number.saturating_add(count);
                 match sent {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
-            })
+            };
+            let walked = walk(files, &options.source, &mut |job| {
+                // handing over one by one costs as much as judging
+                let is_small = job.is_small();
+                if !is_small && !sheaf.is_empty() {
+                    send(&mut sheaf)?;
+                }
+                sheaf.push(job);
+                match is_small && sheaf.len() < SHEAF {
+                    true => ControlFlow::Continue(()),
+                    false => send(&mut sheaf),
+                }
+            });
+            if !sheaf.is_empty() {
+                let _ = send(&mut sheaf);
+            }
+            walked
         });
         for _ in 0..threads {
             let lines_in = lines_in.clone();
             let (jobs_out, large) = (&jobs_out, &large);
             scope.spawn(move || {
+                let mut worker = Worker::default();
                 loop {
                     let next = lock(jobs_out).recv();
-                    let Ok((number, job)) = next else { return };
-                    let (file, entry) = job.name();
-                    // one container that this program is not made for must not keep the others from being judged
-                    let line = catch_unwind(AssertUnwindSafe(|| {
-                        let _turn = job.is_large().then(|| lock(large));
-                        job.judge(configuration)
-                    }))
-                    .unwrap_or_else(|_| {
-                        let verdict = cannot_judge("this program failed; please report it");
-                        Line::Container(Box::new(Judged::new(file, entry, verdict)))
-                    });
-                    if lines_in.send((number, line)).is_err() {
+                    let Ok((number, jobs)) = next else { return };
+                    let lines = jobs
+                        .into_iter()
+                        .map(|job| judge(job, configuration, &mut worker, large))
+                        .collect();
+                    if lines_in.send((number, lines)).is_err() {
                         return;
                     }
                 }
@@ -86,12 +100,14 @@ pub fn verify(
         drop(lines_in);
         let mut result = Ok(());
         let (mut next, mut early) = (0, BTreeMap::new());
-        for (number, line) in lines_out {
-            early.insert(number, line);
-            while let Some(line) = early.remove(&next) {
-                next = next.saturating_add(1);
-                if result.is_ok() {
-                    result = each(line);
+        for (number, lines) in lines_out {
+            early.insert(number, lines);
+            while let Some(lines) = early.remove(&next) {
+                for line in lines {
+                    next = next.saturating_add(1);
+                    if result.is_ok() {
+                        result = each(line);
+                    }
                 }
                 window.shown(next, result.is_err());
             }
@@ -100,6 +116,20 @@ pub fn verify(
             .join()
             .map_err(|_| io::Error::other("the search for containers failed"));
         result.and(walked)
+    })
+}
+
+/// One container that this program is not made for must not keep the others from being judged.
+fn judge(job: Job, configuration: &Configuration, worker: &mut Worker, large: &Mutex<()>) -> Line {
+    let (file, entry) = job.name();
+    let judged = catch_unwind(AssertUnwindSafe(|| {
+        let _turn = job.is_large().then(|| lock(large));
+        job.judge(configuration, worker)
+    }));
+    judged.unwrap_or_else(|_| {
+        *worker = Worker::default();
+        let verdict = cannot_judge("this program failed; please report it");
+        Line::Container(Box::new(Judged::new(file, entry, verdict)))
     })
 }
 
@@ -134,5 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// More threads than any machine's cores help nobody.
 const MOST_THREADS: usize = 256;
+/// Records that are handed over at once.
+const SHEAF: usize = 64;
 /// Results that may wait for an earlier one.
 const AHEAD: u64 = 1024;

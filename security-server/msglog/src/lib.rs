@@ -88,6 +88,7 @@ mod record;
 mod recover;
 mod retire;
 mod runs;
+mod scan;
 mod segment;
 mod share;
 mod start;
@@ -109,6 +110,7 @@ pub use record::{
 };
 pub use recover::{Damage, RecoveryReport};
 pub use retire::{Retired, SealedSegment};
+pub use scan::Scan;
 
 /// A place on the way of a message at which a build with the feature `fault-points` can be made to end
 /// (`JIBEK_FAULT`). In every other build it is nothing, its name included.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jibek_protocol::id::{ClientId, ServiceId};
 
 use crate::body::BodySource;
-use crate::commit::{self, Body, Commit, Piece, Place, StampFrame};
+use crate::commit::{self, Body, ChainsAt, Commit, Piece, Place, StampFrame};
 use crate::error::LogError;
 use crate::fs::{Access, FsFile};
 use crate::index::{self, Entry, Filter, StampAt};
@@ -16,6 +16,7 @@ use crate::num::narrow;
 use crate::record::{
     BodyInfo, Direction, Record, RecordId, RecordParts, Stamp, StampId, Unstamped,
 };
+use crate::scan::SharedFrames;
 use crate::segment::{self, FRAME_HEADER_BYTES, FrameKind, SegmentKey};
 use crate::store::{Chore, Segment, Source, Store};
 
@@ -114,8 +115,9 @@ impl Query {
 }
 
 /// A segment as a reader needs it, taken out of the shared state.
+#[derive(Debug)]
 pub(crate) struct Located {
-    key: SegmentKey,
+    pub(crate) key: SegmentKey,
     source: Source,
 }
 
@@ -143,7 +145,7 @@ impl Located {
         }
     }
 
-    fn file(&self, store: &Store) -> Result<(Arc<dyn FsFile>, PathBuf), LogError> {
+    pub(crate) fn file(&self, store: &Store) -> Result<(Arc<dyn FsFile>, PathBuf), LogError> {
         let path = store.layout.segment(self.key.number);
         match &self.source {
             Source::Memory { file, .. } => Ok((Arc::clone(file), path)),
@@ -272,15 +274,23 @@ fn whole_record(store: &Store, id: RecordId) -> Result<Option<Record>, LogError>
     let Some(open) = Opened::find(store, id)? else {
         return Ok(None);
     };
-    let Commit {
-        head,
-        message_sha512,
-        ..
-    } = open.commit.clone();
-    let [message, signature, hash_chain_result, hash_chain] = open.parts()?;
+    let parts = open.parts()?;
+    let stamp = stamp(store, id)?;
+    Ok(Some(whole(store, id, &open, parts, stamp)))
+}
+
+/// What callers get of a record.
+pub(crate) fn whole(
+    store: &Store,
+    id: RecordId,
+    open: &Opened,
+    parts: [Option<Bytes>; 4],
+    stamp: Option<Stamp>,
+) -> Record {
+    let [message, signature, hash_chain_result, hash_chain] = parts;
     let parts = RecordParts {
         message: message.unwrap_or_default(),
-        message_sha512,
+        message_sha512: open.commit.message_sha512,
         signature: signature.unwrap_or_default(),
         hash_chain_result,
         hash_chain,
@@ -296,14 +306,13 @@ fn whole_record(store: &Store, id: RecordId) -> Result<Option<Record>, LogError>
             digest_only,
         }
     };
-    let bodies = open.commit.bodies.iter().map(info).collect();
-    Ok(Some(Record {
+    Record {
         id,
-        head,
+        head: open.commit.head.clone(),
         parts,
-        bodies,
-        stamp: stamp(store, id)?,
-    }))
+        bodies: open.commit.bodies.iter().map(info).collect(),
+        stamp,
+    }
 }
 
 /// One body of a record, unless there is none or it was dropped.
@@ -319,7 +328,16 @@ fn kept_body(store: &Store, id: RecordId, index: u32) -> Result<Option<BodySourc
     let Some(open) = Opened::find(store, id)? else {
         return Ok(None);
     };
-    let dropped = store.state().dropped.contains(id.get());
+    body_of(store, &open, index)
+}
+
+/// One body of a record that was read, unless there is none or it was dropped.
+pub(crate) fn body_of(
+    store: &Store,
+    open: &Opened,
+    index: u32,
+) -> Result<Option<BodySource>, LogError> {
+    let dropped = store.state().dropped.contains(open.commit.id);
     let Some(body) = open
         .commit
         .bodies
@@ -448,29 +466,16 @@ fn stamp(store: &Store, id: RecordId) -> Result<Option<Stamp>, LogError> {
     if store.state().unstamped.contains(id.get()) {
         return Ok(None);
     }
-    for (place, at) in stamps_over(store, id.get()) {
-        let (file, path) = place.file(store)?;
-        let read = |offset, kind, length| {
-            let bytes = segment::read_known_frame(file.as_ref(), place.key, offset, kind, length);
-            let bytes = bytes.map_err(LogError::at("read", &path))?;
-            bytes.ok_or_else(|| damaged(&path, offset, "stamp is not what was written"))
-        };
-        let frame = StampFrame::decode(&read(at.offset, FrameKind::Stamp, at.length)?)
-            .ok_or_else(|| damaged(&path, at.offset, "stamp does not read"))?;
+    for place in stamps_over(store, id.get()) {
+        let (file, path) = place.located.file(store)?;
+        let frame = stamp_frame(file.as_ref(), &path, &place)?;
         for group in frame
             .chains
             .iter()
             .filter(|it| it.first <= id.get() && id.get() <= it.last)
         {
-            let packed = read(group.offset, FrameKind::StampChains, group.length)?;
-            let mut own = None;
-            crate::chains::each(&packed, |it, chain| {
-                if it == id.get() {
-                    own = Some(Bytes::from(chain.to_vec()));
-                }
-            })
-            .ok_or_else(|| damaged(&path, group.offset, "chains do not read"))?;
-            if let Some(hash_chain) = own {
+            let chains = chains_at(file.as_ref(), &path, &place, group)?;
+            if let Some((_, hash_chain)) = chains.into_iter().find(|(it, _)| *it == id.get()) {
                 let StampFrame {
                     id,
                     token,
@@ -489,17 +494,74 @@ fn stamp(store: &Store, id: RecordId) -> Result<Option<Stamp>, LogError> {
     Ok(None)
 }
 
+/// Where a stamp stands.
+#[derive(Debug)]
+pub(crate) struct StampPlace {
+    pub(crate) located: Located,
+    pub(crate) at: StampAt,
+}
+
+impl StampPlace {
+    /// Whether it may cover this record.
+    pub(crate) fn covers(&self, id: u64) -> bool {
+        self.at.first <= id && id <= self.at.last
+    }
+}
+
+/// A stamp without its chains.
+pub(crate) fn stamp_frame(
+    file: &dyn FsFile,
+    path: &std::path::Path,
+    StampPlace { located, at }: &StampPlace,
+) -> Result<StampFrame, LogError> {
+    let read = segment::read_known_frame(file, located.key, at.offset, FrameKind::Stamp, at.length);
+    let bytes = read
+        .map_err(LogError::at("read", path))?
+        .ok_or_else(|| damaged(path, at.offset, "stamp is not what was written"))?;
+    StampFrame::decode(&bytes).ok_or_else(|| damaged(path, at.offset, "stamp does not read"))
+}
+
+/// Chains of a stamp that stand together.
+pub(crate) fn chains_at(
+    file: &dyn FsFile,
+    path: &std::path::Path,
+    StampPlace { located, .. }: &StampPlace,
+    group: &ChainsAt,
+) -> Result<Vec<(u64, Bytes)>, LogError> {
+    let ChainsAt { offset, length, .. } = *group;
+    let read = segment::read_known_frame(file, located.key, offset, FrameKind::StampChains, length);
+    let bytes = read
+        .map_err(LogError::at("read", path))?
+        .ok_or_else(|| damaged(path, offset, "stamp is not what was written"))?;
+    let mut chains = Vec::new();
+    crate::chains::each(&bytes, |id, chain| {
+        chains.push((id, Bytes::from(chain.to_vec())));
+    })
+    .ok_or_else(|| damaged(path, offset, "chains do not read"))?;
+    Ok(chains)
+}
+
 /// Stamps whose range holds the record, and where they stand. A stamp is never in an earlier segment than its records.
-fn stamps_over(store: &Store, id: u64) -> Vec<(Located, StampAt)> {
+fn stamps_over(store: &Store, id: u64) -> Vec<StampPlace> {
+    let number = store.state().segment_of(id).map(|it| it.key.number);
+    number.map_or_else(Vec::new, |number| {
+        stamps_over_any(store, number, (id, id.saturating_add(1)))
+    })
+}
+
+/// Stamps from this segment on whose range holds any of these records, from the first id to before the second, in order.
+pub(crate) fn stamps_over_any(store: &Store, number: u64, ids: (u64, u64)) -> Vec<StampPlace> {
     let state = store.state();
-    let Some(number) = state.segment_of(id).map(|it| it.key.number) else {
-        return Vec::new();
-    };
     let mut found = Vec::new();
     for segment in state.segments.range(number..).map(|(_, it)| it) {
         let mut take = |stamps: &[StampAt]| {
-            let over = stamps.iter().filter(|it| it.first <= id && id <= it.last);
-            found.extend(over.map(|at| (Located::of(segment), *at)));
+            let over = stamps
+                .iter()
+                .filter(|it| it.first < ids.1 && ids.0 <= it.last);
+            found.extend(over.map(|at| StampPlace {
+                located: Located::of(segment),
+                at: *at,
+            }));
         };
         match &segment.source {
             Source::File(index) => take(&index.stamps),
@@ -510,7 +572,8 @@ fn stamps_over(store: &Store, id: u64) -> Vec<(Located, StampAt)> {
 }
 
 /// A record's commit frame, read and checked.
-struct Opened {
+#[derive(Debug)]
+pub(crate) struct Opened {
     file: Arc<dyn FsFile>,
     path: PathBuf,
     key: SegmentKey,
@@ -526,21 +589,40 @@ impl Opened {
             return Ok(None);
         };
         let (file, path) = place.file(store)?;
-        let (commit, own) = read_commit(file.as_ref(), &path, place.key, &entry)?;
-        Ok(Some(Self {
+        Self::read(file, path, place.key, &entry).map(Some)
+    }
+
+    /// Reads the record of an index entry.
+    pub(crate) fn read(
+        file: Arc<dyn FsFile>,
+        path: PathBuf,
+        key: SegmentKey,
+        entry: &Entry,
+    ) -> Result<Self, LogError> {
+        let (commit, own) = read_commit(file.as_ref(), &path, key, entry)?;
+        Ok(Self {
             file,
             path,
-            key: place.key,
+            key,
             commit,
             own,
-        }))
+        })
     }
 
     /// Message, signature, hash chain result, hash chain.
     fn parts(&self) -> Result<[Option<Bytes>; 4], LogError> {
+        self.parts_with(&mut SharedFrames::default())
+    }
+
+    /// The same; frames that were read already are taken from `shared`.
+    pub(crate) fn parts_with(
+        &self,
+        shared: &mut SharedFrames,
+    ) -> Result<[Option<Bytes>; 4], LogError> {
         let mut own = self.own.clone();
-        let mut next =
-            |pieces: Option<&Vec<Piece>>| pieces.map(|it| self.part(it, &mut own)).transpose();
+        let mut next = |pieces: Option<&Vec<Piece>>| {
+            pieces.map(|it| self.part(it, &mut own, shared)).transpose()
+        };
         let Commit {
             message,
             signature,
@@ -560,11 +642,17 @@ impl Opened {
     /// The signature alone.
     fn signature(&self) -> Result<Bytes, LogError> {
         let mut own = self.own.clone();
-        self.part(&self.commit.message, &mut own)?;
-        self.part(&self.commit.signature, &mut own)
+        let shared = &mut SharedFrames::default();
+        self.part(&self.commit.message, &mut own, shared)?;
+        self.part(&self.commit.signature, &mut own, shared)
     }
 
-    fn part(&self, pieces: &[Piece], own: &mut Bytes) -> Result<Bytes, LogError> {
+    fn part(
+        &self,
+        pieces: &[Piece],
+        own: &mut Bytes,
+        shared: &mut SharedFrames,
+    ) -> Result<Bytes, LogError> {
         let mut next = |piece: &Piece| match *piece {
             Piece::Own { length } => {
                 let length = narrow(length.into());
@@ -574,6 +662,9 @@ impl Opened {
                 Ok(own.split_to(length))
             }
             Piece::Shared { offset, length } => {
+                if let Some(known) = shared.get(offset, length) {
+                    return Ok(known);
+                }
                 let read = segment::read_known_frame(
                     self.file.as_ref(),
                     self.key,
@@ -581,10 +672,13 @@ impl Opened {
                     FrameKind::Shared,
                     length,
                 );
-                let bytes = read.map_err(LogError::at("read", &self.path))?;
-                bytes.ok_or_else(|| {
-                    damaged(&self.path, offset, "shared bytes are not what was written")
-                })
+                let bytes = read
+                    .map_err(LogError::at("read", &self.path))?
+                    .ok_or_else(|| {
+                        damaged(&self.path, offset, "shared bytes are not what was written")
+                    })?;
+                shared.keep(offset, &bytes);
+                Ok(bytes)
             }
         };
         match pieces {

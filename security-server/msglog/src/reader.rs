@@ -115,6 +115,10 @@ impl LogReader {
         ))
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Ids of all records in ascending order. What cannot be listed ends it with an error.
     #[must_use]
     pub fn ids(&self) -> Ids<'_> {

@@ -7,7 +7,7 @@ use jibek_evidence::{
     names::CONTAINER_TYPE,
     verify::{Outcome, Report},
 };
-use jibek_msglog::{LogError, LogReader, Record, RecordId, fs::OsFs};
+use jibek_msglog::{LogError, LogReader, Record, RecordId, Scan, fs::OsFs};
 use serde_json::json;
 use std::{
     io::{ErrorKind, Read},
@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Job, SharedReader, Sink, judge_container, unseen};
+use super::{Job, SharedReader, Sink, Worker, judge_container, unseen};
 use crate::{
     configuration::Configuration,
     judge::{Judged, Note, cannot_judge, explain},
@@ -93,9 +93,10 @@ impl RecordJob {
         (self.dir.clone(), Some(format!("record {}", self.id)))
     }
 
-    pub(super) fn judge(self, configuration: &Configuration) -> Judged {
+    pub(super) fn judge(self, configuration: &Configuration, worker: &mut Worker) -> Judged {
         let (dir, mut entry) = self.name();
-        let record = match self.reader.read(self.id) {
+        let scan = worker.scan(&self.reader);
+        let record = match scan.read(self.id) {
             Ok(Some(record)) => record,
             Ok(None) => return Judged::new(dir, entry, cannot_judge("the record is gone")),
             Err(error) => return Judged::new(dir, entry, cannot_judge(explain(&error))),
@@ -106,7 +107,7 @@ impl RecordJob {
             self.id.get(),
         ));
         let mut notes = Vec::new();
-        let container = match self.container(&record, &mut notes) {
+        let container = match self.container(scan, &record, &mut notes) {
             Ok(container) => container,
             Err(reason) => return Judged::new(dir, entry, cannot_judge(reason)),
         };
@@ -124,6 +125,7 @@ impl RecordJob {
     /// The container that the server would make of the record; `None` while it has no stamp.
     fn container(
         &self,
+        scan: &Scan,
         record: &Record,
         notes: &mut Vec<Note>,
     ) -> Result<Option<Container>, String> {
@@ -162,7 +164,7 @@ impl RecordJob {
             if !body.kept {
                 continue;
             }
-            match self.body(body.index) {
+            match self.body(scan, body.index) {
                 Ok(Some(digest)) => {
                     container = container.with_digest(&name, digest).map_err(refused)?;
                 }
@@ -175,8 +177,8 @@ impl RecordJob {
     }
 
     /// The digest of a body, which is read as a stream: size costs no memory.
-    fn body(&self, index: u32) -> Result<Option<Digest>, Missing> {
-        let body = self.reader.body(self.id, index).map_err(|error| {
+    fn body(&self, scan: &Scan, index: u32) -> Result<Option<Digest>, Missing> {
+        let body = scan.body(self.id, index).map_err(|error| {
             let text = format!("body {index} is not there: {}", explain(&error));
             match error {
                 LogError::Damaged { .. } => Missing::Gone(text),
@@ -187,8 +189,11 @@ impl RecordJob {
             }
         })?;
         let Some(body) = body else { return Ok(None) };
+        let body_length = body.len();
         let (mut reader, mut hasher) = (body.into_reader(), Hasher::new(DigestAlgorithm::Sha512));
-        let mut chunk = vec![0; CHUNK_BYTES];
+        let small = usize::try_from(body_length).unwrap_or(CHUNK_BYTES);
+        // one more byte than there should be, so that the end is seen at once
+        let mut chunk = vec![0; small.saturating_add(1).min(CHUNK_BYTES)];
         loop {
             let read = reader
                 .read(&mut chunk)
