@@ -17,7 +17,7 @@ use crate::{
         from_asn1_time, integer, null, oid,
     },
     digest::{DigestAlgorithm, digest},
-    parse::{Certificate, Name},
+    parse::{Certificate, Name, is_shaped},
     signer::SignatureAlgorithm,
 };
 pub use check::{CertError, VerifiedCertificate, verify_with_ocsp, verify_with_ocsp_anchored};
@@ -154,6 +154,9 @@ impl OcspResponse {
             if let Some(defect) = certificate.defect() {
                 return Err(malformed(&defect));
             }
+            if !is_shaped(certificate.der()) {
+                return Err(malformed(&"a certificate with elements of other types"));
+            }
             embedded.push(certificate);
         }
         Ok(Self {
@@ -169,6 +172,11 @@ impl OcspResponse {
             next_update: first.next_update.as_ref().map(moment).transpose()?,
             der,
         })
+    }
+
+    /// Whether `der` is an OCSPResponse from outside: what it says is not looked at.
+    pub fn is_response(der: &[u8]) -> bool {
+        der.len() <= LONGEST && rasn::der::decode::<Outer>(der).is_ok()
     }
 
     /// The exact bytes.

@@ -7,6 +7,7 @@ mod fields;
 mod name;
 mod pem;
 mod request;
+mod shape;
 
 use std::{fmt, hash, sync::Arc};
 
@@ -26,6 +27,7 @@ pub use fields::Defect;
 use fields::Inner;
 pub use name::Name;
 pub use request::CertificateRequest;
+pub(crate) use shape::is_shaped;
 
 /// Bytes are no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

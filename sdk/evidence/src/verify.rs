@@ -25,10 +25,10 @@ pub use covered::{CoveredKind, CoveredPart, covered, signed_form};
 pub use exhibits::{Exhibits, ReferenceExhibit, SignatureExhibit};
 pub use facts::{MessageFacts, MessageKind};
 pub use finding::{Finding, FindingKind};
-pub use memory::Memory;
+pub use memory::{Memory, StampTimes};
 pub use report::{Attachment, Report};
 
-use jibek_certs::{trust::Trust, tsp::TimestampToken};
+use jibek_certs::trust::Trust;
 use time::OffsetDateTime;
 
 use crate::{
@@ -104,18 +104,19 @@ pub fn verify_container_with(container: &Container, trust: &dyn Trust, memory: &
 
 /// What the container's time-stamp claims, unjudged: by which configuration to judge. `None` when there is none to read.
 pub fn stamp_time(container: &Container) -> Option<OffsetDateTime> {
-    let token = match container.entry(entries::STAMP) {
-        Some(token) => token.to_vec(),
-        None => {
-            let text = String::from_utf8_lossy(container.entry(entries::SIGNATURES)?);
-            let tree = xml::parse(text.as_bytes()).ok()?;
-            let signature = Signature::read(&tree, Form::Container).ok()?;
-            signature.time_stamp()?.1
-        }
-    };
-    TimestampToken::parse(&token)
-        .ok()
-        .map(|token| token.gen_time())
+    stamp_time_with(container, &StampTimes::default())
+}
+
+/// The same with a memory of stamps that were read before, for many containers.
+pub fn stamp_time_with(container: &Container, times: &StampTimes) -> Option<OffsetDateTime> {
+    if let Some(token) = container.entry(entries::STAMP) {
+        return times.of(token);
+    }
+    let text = String::from_utf8_lossy(container.entry(entries::SIGNATURES)?);
+    let tree = xml::parse(text.as_bytes()).ok()?;
+    let signature = Signature::read(&tree, Form::Container).ok()?;
+    let (_, token) = signature.time_stamp()?;
+    times.of(&token.into())
 }
 
 #[derive(Debug, Clone)]

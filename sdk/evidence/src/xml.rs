@@ -113,6 +113,36 @@ pub(crate) fn deep_text(node: Node<'_, '_>) -> String {
         .collect()
 }
 
+/// Whether some of an element's text stands in a CDATA section. The tree does not tell, the source does.
+pub(crate) fn has_cdata(node: Node<'_, '_>) -> bool {
+    source(node).contains(CDATA)
+}
+
+/// All text in an element but what stands in CDATA sections: so the library under X-Road's verifier reads values, certificates and
+/// digests of references.
+pub(crate) fn text_outside_cdata(node: Node<'_, '_>) -> Option<String> {
+    if !has_cdata(node) {
+        return Some(deep_text(node));
+    }
+    let inside = node.document().input_text().get(text_range(node)?)?;
+    let mut bare = String::with_capacity(inside.len());
+    bare.push_str("<bare>");
+    let mut rest = inside;
+    while let Some((before, after)) = rest.split_once(CDATA) {
+        bare.push_str(before);
+        rest = after.split_once("]]>")?.1;
+    }
+    bare.push_str(rest);
+    bare.push_str("</bare>");
+    let document = parse(bare.as_bytes()).ok()?;
+    Some(deep_text(document.root_element()))
+}
+
+fn source<'input>(node: Node<'_, 'input>) -> &'input str {
+    let text = node.document().input_text();
+    text.get(node.range()).unwrap_or_default()
+}
+
 /// The first element in document order that is written with this name, prefix included: X-Road looks some up in this way.
 pub(crate) fn first_written<'a, 'input>(
     document: &'a Document<'input>,
@@ -161,6 +191,8 @@ pub(crate) fn strict_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// How a CDATA section begins.
+const CDATA: &str = "<![CDATA[";
 /// Largest document, in bytes: the chain of a message with 10 000 attachments, which X-Road carries (`observed.md` 1, number 16), has 2.5 million.
 const MAX_BYTES: usize = 16 << 20;
 /// Most nodes of one document: a signature of X-Road has about 150, that chain 80 000.

@@ -8,7 +8,7 @@ use jibek_conf::{
 };
 use jibek_evidence::{
     container::Container,
-    verify::{Memory, Verdict, stamp_time, verify_container_with},
+    verify::{Memory, Verdict, verify_container_with},
 };
 use std::{
     path::{Path, PathBuf},
@@ -75,7 +75,7 @@ impl Configuration {
     pub fn of(&self, container: &Container) -> Result<Chosen, String> {
         match self {
             Self::Fixed(chosen) => Ok(chosen.clone()),
-            Self::Kept(history) => history.of(stamp_time(container)),
+            Self::Kept(history) => history.of(history.stamp_time(container)),
         }
     }
 }

@@ -5,6 +5,10 @@ use jibek_conf::{
     history::History,
     snapshot::Snapshot,
 };
+use jibek_evidence::{
+    container::Container,
+    verify::{StampTimes, stamp_time_with},
+};
 use jibek_protocol::profile::Profiles;
 use std::{
     collections::BTreeMap,
@@ -21,6 +25,7 @@ pub struct KeptHistory {
     histories: Vec<History>,
     profiles: Profiles,
     read: Mutex<BTreeMap<OffsetDateTime, Result<Chosen, String>>>,
+    times: StampTimes,
 }
 
 impl KeptHistory {
@@ -34,6 +39,7 @@ impl KeptHistory {
             histories,
             profiles,
             read: Mutex::default(),
+            times: StampTimes::default(),
         })
     }
 
@@ -44,6 +50,11 @@ impl KeptHistory {
     pub fn at(&self, moment: OffsetDateTime) -> Result<(Snapshot, OffsetDateTime), String> {
         let (since, dir) = self.find(moment)?;
         Ok((self.read(&dir)?, since))
+    }
+
+    /// When the container was stamped, by its own word.
+    pub(crate) fn stamp_time(&self, container: &Container) -> Option<OffsetDateTime> {
+        stamp_time_with(container, &self.times)
     }
 
     /// The configuration for a container that was stamped at `moment`. One without a stamp is invalid by any: the newest will do.

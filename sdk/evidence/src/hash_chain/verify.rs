@@ -21,6 +21,8 @@ pub enum Input<'a> {
     Digest(Digest),
     /// Its bytes, which must hash to the chain's value.
     Data(&'a [u8]),
+    /// The same with a digest of these bytes that is known already.
+    Hashed(&'a [u8], Digest),
     /// Nothing, and the chain's value is taken as it stands (containers only).
     OnTrust,
     /// Nothing, and the chain is refused (the wire).
@@ -188,7 +190,7 @@ pub(super) fn walk<'a>(
     }
     let source = |name: &str| match inputs(name) {
         _ if name == chain_name => Ok(chain),
-        Input::Data(data) => Ok(data),
+        Input::Data(data) | Input::Hashed(data, _) => Ok(data),
         Input::Digest(_) | Input::OnTrust | Input::Unknown => Err(ChainError::Unresolved {
             name: name.to_owned(),
         }),
@@ -456,7 +458,7 @@ impl<'c, 'a> Walk<'c, 'a> {
                     name: name.to_owned(),
                 });
             }
-            Input::Data(data) => {
+            Input::Data(data) | Input::Hashed(data, _) => {
                 let key = (name.to_owned(), stated.algorithm());
                 let found = *self
                     .hashed

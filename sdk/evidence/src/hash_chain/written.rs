@@ -54,11 +54,12 @@ fn check<'a>(
         Input::Data(data) if digest(DigestAlgorithm::Sha512, data) == stated => {
             (stated, Trust::Checked)
         }
+        Input::Hashed(_, known) if known == stated => (known, Trust::Checked),
         Input::Digest(known) if known.algorithm() == DigestAlgorithm::Sha512 => {
             (known, Trust::Checked)
         }
         Input::OnTrust => (stated, Trust::OnTrust),
-        Input::Data(_) | Input::Digest(_) | Input::Unknown => return None,
+        Input::Data(_) | Input::Hashed(..) | Input::Digest(_) | Input::Unknown => return None,
     };
     Some(DataReference {
         name: name.to_owned(),
@@ -202,3 +203,6 @@ const MAX_ENTRIES: usize = 64;
 const SHA512_BASE64: usize = 88;
 /// Room for a decoded digest, as the decoder estimates it.
 const SHA512_BYTES: usize = 66;
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,14 @@ fn wrapped_signatures_are_refused() {
         x509,
         ..
     } = &shop;
+    let text_of = |start: &str| {
+        let (_, rest) = good.split_once(start).unwrap();
+        rest.split_once('<').unwrap().0
+    };
+    let (value, certificate) = (
+        text_of("signature-value\">"),
+        text_of("<ds:X509Certificate>"),
+    );
     let evil_digest = sha512(REQUEST.replace("17", "18").as_bytes()).to_base64();
     let evil_info = &signed_info.replace(&shop.message.to_base64(), &evil_digest);
     assert_ne!(evil_info, signed_info);
@@ -378,9 +386,51 @@ fn wrapped_signatures_are_refused() {
                 &shop.message.to_base64(),
                 &format!("<![CDATA[{}]]>", shop.message.to_base64()),
             ),
-            "valid",
-            "valid",
+            MALFORMED,
+            VALUE,
             &[],
+        ),
+        // X-Road's verifier passes over such sections in values, certificates and digests of references, tried with 7.8.1
+        (
+            "the value in a CDATA section",
+            good.replace(value, &format!("<![CDATA[{value}]]>")),
+            MALFORMED,
+            VALUE,
+            &[],
+        ),
+        (
+            "half of the value in a CDATA section",
+            good.replace(
+                value,
+                &format!("{}<![CDATA[{}]]>", &value[..40], &value[40..]),
+            ),
+            MALFORMED,
+            VALUE,
+            &[],
+        ),
+        (
+            "an empty CDATA section in the value",
+            good.replace(
+                value,
+                &format!("{}<![CDATA[]]>{}", &value[..40], &value[40..]),
+            ),
+            MALFORMED,
+            "valid",
+            &["loose_encoding"],
+        ),
+        (
+            "the certificate in a CDATA section",
+            good.replace(certificate, &format!("<![CDATA[{certificate}]]>")),
+            MALFORMED,
+            MALFORMED,
+            &[],
+        ),
+        (
+            "white space of a CDATA section before the certificate",
+            good.replace(certificate, &format!("<![CDATA[ \n]]>{certificate}")),
+            MALFORMED,
+            "valid",
+            &["loose_encoding"],
         ),
         (
             "an element in the value",

@@ -74,9 +74,11 @@ pub(super) fn locate_object<'d>(
 /// The bytes of a signature value, and whether its text is base64 without anything else.
 pub(super) fn read_value(value: Node<'_, '_>, form: Form) -> Result<(Vec<u8>, bool), Malformed> {
     const WRONG: Malformed = Malformed("a SignatureValue that is not base64");
-    match xml::base64(value).filter(|value| !value.is_empty()) {
+    let tidy = xml::base64(value).filter(|found| !found.is_empty() && !xml::has_cdata(value));
+    match tidy {
         Some(value) => Ok((value, true)),
-        None if form == Form::Container => lenient::mime(&xml::deep_text(value))
+        None if form == Form::Container => xml::text_outside_cdata(value)
+            .and_then(|text| lenient::mime(&text))
             .map(|value| (value, false))
             .ok_or(WRONG),
         None => Err(WRONG),
@@ -94,15 +96,17 @@ pub(super) fn read_certificate(
         .filter(|child| xml::is(*child, DS_NAMESPACE, "X509Data"))
         .find_map(|data| xml::child(data, DS_NAMESPACE, "X509Certificate"))
         .ok_or(Malformed("no signing certificate"))?;
-    if let Some(certificate) = xml::base64(element).and_then(|der| Certificate::from_der(der).ok())
-    {
+    let tidy = xml::base64(element).filter(|_| !xml::has_cdata(element));
+    if let Some(certificate) = tidy.and_then(|der| Certificate::from_der(der).ok()) {
         return Ok((certificate, true));
     }
     if form == Form::Wire {
         return Err(UNREADABLE);
     }
     // X-Road reads one certificate and does not look at what follows it.
-    let der = lenient::mime(&xml::deep_text(element)).ok_or(UNREADABLE)?;
+    let der = xml::text_outside_cdata(element)
+        .and_then(|text| lenient::mime(&text))
+        .ok_or(UNREADABLE)?;
     let der = tlv::first(&der).ok_or(UNREADABLE)?.to_vec();
     let certificate = Certificate::from_der(der).map_err(|_| UNREADABLE)?;
     Ok((certificate, false))
@@ -230,7 +234,18 @@ pub(crate) fn read_reference<'d>(
     if form == Form::Wire && xml::children(reference).count() != children {
         return Err(Malformed("an unknown element in a reference"));
     }
-    let digest = read_digest(reference, form).ok_or(Malformed("a digest that we cannot read"))?;
+    const UNREADABLE: Malformed = Malformed("a digest that we cannot read");
+    let digest = read_digest(reference, form).ok_or(UNREADABLE)?;
+    // the digest of a certificate is read in another way, so this is not for `read_digest`
+    let value = xml::child(reference, DS_NAMESPACE, "DigestValue").filter(|it| xml::has_cdata(*it));
+    let digest = match value {
+        Some(_) if form == Form::Wire => return Err(UNREADABLE),
+        Some(value) => xml::text_outside_cdata(value)
+            .and_then(|text| lenient::mime(&text))
+            .and_then(|bytes| Digest::from_bytes(digest.algorithm(), &bytes))
+            .ok_or(UNREADABLE)?,
+        None => digest,
+    };
     Ok(Reference {
         uri,
         digest,

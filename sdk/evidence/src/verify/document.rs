@@ -4,7 +4,12 @@
 //! on the configuration or on the time is judged for each container.
 
 use bytes::Bytes;
-use jibek_certs::{digest::Digest, ocsp::OcspResponse, parse::Certificate, signer::Weakness};
+use jibek_certs::{
+    digest::{Digest, DigestAlgorithm, digest},
+    ocsp::{OcspError, OcspResponse},
+    parse::Certificate,
+    signer::Weakness,
+};
 use jibek_protocol::id::MemberId;
 use roxmltree::{Document, Node};
 use std::{
@@ -25,6 +30,8 @@ use crate::{
 /// A signature document, taken apart and as far verified as it can be alone.
 #[derive(Debug)]
 pub(super) struct SignatureFacts {
+    /// SHA-512 of the document's bytes, by which stamps know it.
+    pub(super) document: Digest,
     pub(super) references: Vec<StatedReference>,
     /// URIs of references that cannot be read.
     pub(super) unreadable: Vec<String>,
@@ -63,7 +70,14 @@ pub(super) struct SignedFacts {
 #[derive(Debug)]
 pub(super) struct Presented {
     pub(super) extra: Vec<Certificate>,
-    pub(super) responses: Vec<OcspResponse>,
+    pub(super) responses: Vec<PresentedResponse>,
+}
+
+/// An OCSP response that came along, read as far as it can be.
+#[derive(Debug)]
+pub(super) struct PresentedResponse {
+    pub(super) der: Bytes,
+    pub(super) read: Result<OcspResponse, OcspError>,
 }
 
 /// One `ds:Reference`.
@@ -118,6 +132,7 @@ impl SignatureFacts {
             })
             .collect();
         Ok(Self {
+            document: digest(DigestAlgorithm::Sha512, document),
             references,
             unreadable: signature
                 .unreadable

@@ -97,7 +97,7 @@ impl Memory {
         let count = presented.extra.len().to_be_bytes();
         parts.push(&count);
         parts.extend(presented.extra.iter().map(|extra| extra.der().as_ref()));
-        parts.extend(presented.responses.iter().map(|it| it.der().as_ref()));
+        parts.extend(presented.responses.iter().map(|it| it.der.as_ref()));
         let key = key(&parts);
         if let Some((since, verified)) = lock(&self.certificates).get(&key)
             && (*since..=verified.valid_until()).contains(&time)
@@ -138,6 +138,18 @@ impl KnownToken {
             *lock(&self.covered) = Some(data.clone());
         }
         covers
+    }
+}
+
+/// A memory of what time-stamps claim, be they judged or not. Bounded by number and bytes.
+#[derive(Debug, Default)]
+pub struct StampTimes(ByContent<OffsetDateTime>);
+
+impl StampTimes {
+    /// The time in the token with these bytes.
+    pub(super) fn of(&self, token: &Bytes) -> Option<OffsetDateTime> {
+        let read = || TimestampToken::parse(token).map(|token| token.gen_time());
+        self.0.get_or(token, read).ok()
     }
 }
 

@@ -5,7 +5,7 @@ use jibek_certs::digest::{Digest, DigestAlgorithm};
 use super::{
     Judge, Refusal,
     document::{SignatureFacts, StatedReference},
-    entries::{is_attachment, is_known},
+    entries::{SIGNATURES, is_attachment, is_known},
     explain, invalid,
 };
 use crate::{
@@ -29,7 +29,7 @@ impl Judge<'_> {
             .container
             .entry("sig-hashchain.xml")
             .map_or(&[][..], |chain| chain);
-        let inputs = |name: &str| self.input(name);
+        let inputs = |name: &str| self.input(signature, name);
         let required = [names::MESSAGE.to_owned()];
         hash_chain::verify(result, names::SIGNATURE_CHAIN, chain, &inputs, &required)
             .map(Some)
@@ -43,9 +43,10 @@ impl Judge<'_> {
 
     /// Entries that X-Road keeps are known by their bytes; attachments and everything else are taken on trust, as X-Road does
     /// (2.5, 5.6 step 5).
-    pub(super) fn input(&self, name: &str) -> Input<'_> {
+    pub(super) fn input(&self, signature: &SignatureFacts, name: &str) -> Input<'_> {
         let name = name.strip_prefix('/').unwrap_or(name);
         match self.container.entry(name).filter(|_| is_known(name)) {
+            Some(content) if name == SIGNATURES => Input::Hashed(content, signature.document),
             Some(content) => Input::Data(content),
             None => Input::OnTrust,
         }

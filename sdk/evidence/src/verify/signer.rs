@@ -1,13 +1,18 @@
 //! Who signed, and whether they could (`signatures-and-log.md` 6).
 
-use jibek_certs::ocsp::{OcspResponse, Policy, VerifiedCertificate, verify_with_ocsp};
+use bytes::Bytes;
+use jibek_certs::{
+    ocsp::{OcspResponse, Policy, VerifiedCertificate, verify_with_ocsp},
+    parse::Certificate,
+    trust::Authorities,
+};
 use jibek_protocol::id::ClientId;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::{
     Judge, Refusal,
-    document::{Presented, SignatureFacts, SignedFacts},
+    document::{Presented, PresentedResponse, SignatureFacts, SignedFacts},
     memory::JudgedSigner,
 };
 use crate::{
@@ -71,8 +76,9 @@ impl Judge<'_> {
         };
         let certificate = &signature.certificate;
         let verify = || {
-            let Presented { extra, responses } = presented;
-            verify_with_ocsp(certificate, extra, authorities, responses, time, policy)
+            let responses = readable(presented, certificate, authorities)?;
+            let extra = &presented.extra;
+            verify_with_ocsp(certificate, extra, authorities, &responses, time, policy)
                 .map_err(OpenError::Certificate)
         };
         let instance = expected.instance();
@@ -123,12 +129,40 @@ pub(super) fn presented(signature: &Signature<'_>) -> Result<Presented, OpenErro
     if responses.iter().any(is_none) {
         return Err(OpenError::Malformed("an OCSP response that is none"));
     }
-    let responses = responses
-        .into_iter()
-        .map(OcspResponse::parse)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(OpenError::Ocsp)?;
+    let responses = responses.into_iter().map(|der| {
+        if !OcspResponse::is_response(&der) {
+            OcspResponse::parse(der.clone()).map_err(OpenError::Ocsp)?;
+        }
+        let der = Bytes::from(der);
+        let read = OcspResponse::parse(der.clone());
+        Ok(PresentedResponse { der, read })
+    });
+    let responses = responses.collect::<Result<_, OpenError>>()?;
     Ok(Presented { extra, responses })
+}
+
+/// The responses that can be read. X-Road reads one after the other until one is about the certificate, and never sees what is wrong
+/// with those behind it.
+fn readable(
+    presented: &Presented,
+    certificate: &Certificate,
+    authorities: &Authorities,
+) -> Result<Vec<OcspResponse>, OpenError> {
+    let mut readable = Vec::with_capacity(presented.responses.len());
+    let mut is_found = false;
+    for response in &presented.responses {
+        match &response.read {
+            Ok(read) => {
+                is_found |= authorities
+                    .by_subject(certificate.issuer())
+                    .any(|ca| read.matches(certificate, &ca.certificate));
+                readable.push(read.clone());
+            }
+            Err(_) if is_found => {}
+            Err(error) => return Err(OpenError::Ocsp(error.clone())),
+        }
+    }
+    Ok(readable)
 }
 
 /// What an OCSP response is.

@@ -76,7 +76,7 @@ impl Judge<'_> {
             .container
             .entry("ts-hashchain.xml")
             .map_or(&[][..], |chain| chain);
-        let inputs = |name: &str| self.input(name);
+        let inputs = |name: &str| self.input(signature, name);
         let required = [names::SIGNATURES.to_owned()];
         hash_chain::verify(result, names::STAMP_CHAIN, chain, &inputs, &required).map_err(
             |error| {
