@@ -41,10 +41,7 @@ pub fn add_clients(
                 (client + 1) % clients.max(1),
             );
         }
-        atomic_write(
-            folder.join(format!("system{client}.toml")),
-            text.as_bytes(),
-        )?;
+        atomic_write(folder.join(format!("system{client}.toml")), text.as_bytes())?;
     }
     Ok(())
 }

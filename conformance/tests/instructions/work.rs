@@ -162,7 +162,7 @@ impl Scene {
         let request = TimestampRequest::new(&plan.imprint(), None);
         let answer = self.pki.answer_tsa(&request.der(), NOW, Fault::None);
         let token = TimestampToken::from_response(&answer, &request).unwrap();
-        let all = sealed.iter().flatten().zip(&plan.chains);
+        let all = sealed.iter().flatten().zip(plan.chains());
         all.map(|(sealed, chain)| {
             let entries = [
                 ("mimetype", Bytes::from_static(CONTAINER_TYPE.as_bytes())),
