@@ -115,7 +115,7 @@ impl Dice {
 async fn a_connection_cut_at_any_byte_loses_nothing_and_repeats_nothing() {
     let scene = Scene::new().await;
     let mut dice = Dice::new(20_261_123);
-    for (length, rounds) in [(100, 30), (700_000, 6)] {
+    for (length, rounds) in [(100, 24), (700_000, 4)] {
         // What an exchange on a new connection and one on an open connection take.
         scene.proxy.cut_all();
         let mut most = [0, 0];
@@ -141,7 +141,7 @@ async fn a_connection_cut_at_any_byte_loses_nothing_and_repeats_nothing() {
         "{cuts} cuts, {} after release",
         scene.metric(answered).await
     );
-    assert!(cuts > 15, "{cuts}");
+    assert!(cuts > 10, "{cuts}");
     assert!(scene.metric(answered).await > 0);
     scene.world.finish().await;
 }

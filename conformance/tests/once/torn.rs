@@ -30,6 +30,7 @@ use crate::{
 };
 
 const CALLERS: u64 = 8;
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What consumers saw, by the number of their call.
 #[derive(Default)]
@@ -91,7 +92,7 @@ async fn call(url: String, numbers: Arc<AtomicU64>, stop: Arc<AtomicBool>, seen:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_executed_twice_whatever_is_cut_and_killed() {
     let seed = setting("JIBEK_TORN_SEED", 1);
-    let period = Duration::from_secs(setting("JIBEK_TORN_SECONDS", 12));
+    let period = Duration::from_secs(setting("JIBEK_TORN_SECONDS", 8));
     let mut world = ProcessWorld::start(
         KeyKind::EcP256,
         |call| {
@@ -123,7 +124,16 @@ async fn nothing_is_executed_twice_whatever_is_cut_and_killed() {
     let mut dice = Dice::new(seed);
     let mut kills = [0_u32; 2];
     let begun = Instant::now();
-    while begun.elapsed() < period {
+    // However slow the machine is, something of everything has to happen.
+    while begun.elapsed() < period
+        || kills.contains(&0)
+        || proxy.cuts() == 0
+        || seen.lock().await.answered.len() <= 20
+    {
+        assert!(
+            begun.elapsed() < period + PATIENCE,
+            "hardly anything happens"
+        );
         // Within some messages' time, now and then within a connection's.
         let pause = Duration::from_millis(20 + dice.below(200));
         match dice.below(10) {
@@ -173,8 +183,6 @@ async fn nothing_is_executed_twice_whatever_is_cut_and_killed() {
     for number in &seen.answered {
         assert_eq!(executed.get(number), Some(&1), "{number} is answered");
     }
-    assert!(seen.answered.len() > 20, "hardly anything happened");
-    assert!(proxy.cuts() > 0 && kills.iter().all(|kills| *kills > 0));
     for server in [0, 1] {
         world.kill(server);
         world.fsck(server).unwrap();
