@@ -124,7 +124,7 @@ pub(crate) fn text_outside_cdata(node: Node<'_, '_>) -> Option<String> {
     if !has_cdata(node) {
         return Some(deep_text(node));
     }
-    let inside = node.document().input_text().get(text_range(node)?)?;
+    let inside = inside(source(node))?;
     let mut bare = String::with_capacity(inside.len());
     bare.push_str("<bare>");
     let mut rest = inside;
@@ -136,6 +136,22 @@ pub(crate) fn text_outside_cdata(node: Node<'_, '_>) -> Option<String> {
     bare.push_str("</bare>");
     let document = parse(bare.as_bytes()).ok()?;
     Some(deep_text(document.root_element()))
+}
+
+/// What stands between an element's tags. The tree's own places tell only where the first piece of a text begins and ends.
+fn inside(element: &str) -> Option<&str> {
+    let mut quote = None;
+    let start = element.bytes().position(|byte| match quote {
+        Some(open) => {
+            quote = quote.filter(|_| byte != open);
+            false
+        }
+        None => {
+            quote = Some(byte).filter(|byte| matches!(byte, b'"' | b'\''));
+            byte == b'>'
+        }
+    })?;
+    element.get(start.checked_add(1)?..element.rfind("</")?)
 }
 
 fn source<'input>(node: Node<'_, 'input>) -> &'input str {
