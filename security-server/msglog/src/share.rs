@@ -34,8 +34,6 @@ struct Run {
 pub(crate) enum Recurs {
     /// Only long runs of it.
     InParts,
-    /// Not at all.
-    Never,
     /// All of it.
     Whole,
 }
@@ -55,9 +53,6 @@ impl Shared {
         group: &mut Group,
         own: &mut Vec<Bytes>,
     ) -> Vec<Piece> {
-        if recurs == Recurs::Never {
-            return self.keep(part.clone(), own).into_iter().collect();
-        }
         if let Some((last, pieces)) = &self.last
             && recurs == Recurs::Whole
             && last == part
