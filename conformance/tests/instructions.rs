@@ -82,7 +82,7 @@ fn count() -> BTreeMap<String, Counted> {
             "--compress-pos=no",
         ])
         .arg("--dump-before=*work::counted_*")
-        .arg("--dump-after=*work::counted_*")
+        .arg("--dump-before=*work::ended_*")
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "the_work", "--nocapture", "--test-threads=1"])

@@ -17,8 +17,7 @@ pub(crate) fn ended(dump: &str) -> Option<String> {
     let trigger = dump
         .lines()
         .find_map(|line| line.strip_prefix("desc: Trigger: "))?;
-    let (_, function) = trigger.split_once("after")?;
-    let (_, work) = function.split_once("counted_")?;
+    let (_, work) = trigger.split_once("ended_")?;
     Some(work.chars().take_while(char::is_ascii_alphabetic).collect())
 }
 

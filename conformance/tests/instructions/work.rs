@@ -41,13 +41,16 @@ pub(crate) fn all() {
     let scene = Scene::new();
     scene.seal();
     counted_seal(&scene);
+    ended_seal();
     let sealed = scene.seal();
     scene.open(&sealed[..1]);
     counted_open(&scene, &sealed);
+    ended_open();
     let containers = scene.contain(&sealed);
     let memory = Memory::default();
     scene.verify(&containers[..BATCH], &memory);
     counted_verify(&scene, &containers, &memory);
+    ended_verify();
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -57,6 +60,7 @@ pub(crate) fn all() {
     let head = scene.head();
     runtime.block_on(append(&log, &head, &records[..BATCH]));
     counted_append(&runtime, &log, &head, &records);
+    ended_append();
     runtime.block_on(log.close());
 }
 
@@ -83,6 +87,28 @@ fn counted_append(
     records: &[RecordParts],
 ) {
     runtime.block_on(append(log, head, records));
+}
+
+// Functions whose begin tells callgrind that the work before is done.
+
+#[inline(never)]
+fn ended_seal() {
+    black_box("seal");
+}
+
+#[inline(never)]
+fn ended_open() {
+    black_box("open");
+}
+
+#[inline(never)]
+fn ended_verify() {
+    black_box("verify");
+}
+
+#[inline(never)]
+fn ended_append() {
+    black_box("append");
 }
 
 /// A member that signs, an authority that stamps, and who trusts them.
