@@ -216,16 +216,23 @@ impl Archiver {
 
     /// Archives on schedule until the drain begins.
     pub async fn run(self: Arc<Self>, drain: Drain) {
+        let mut next = self.scheduled(self.clock.now());
         // What an interrupted run left is put right at once, and a log that was exchanged is noticed before it grows.
         if let Err(error) = self.look().await {
             tracing::warn!(error = outbound::chain(&error), "archiving cannot begin");
         }
         let mut failures = 0_u32;
-        let mut next = self.scheduled(self.clock.now());
-        loop {
+        while !drain.is_draining() {
+            let wait = async {
+                if self.clock.now() < next {
+                    self.clock
+                        .sleep(LOOK_EVERY.min(self.settings.interval))
+                        .await;
+                }
+            };
             tokio::select! {
                 () = drain.requested() => break,
-                () = self.clock.sleep(LOOK_EVERY.min(self.settings.interval)) => {}
+                () = wait => {}
             }
             if self.clock.now() < next {
                 let _ = self.look().await;
