@@ -116,7 +116,7 @@ fn count() -> BTreeMap<String, Counted> {
 }
 
 fn pinned(counted: &BTreeMap<String, Counted>) -> String {
-    let mut text = "# What a message costs: instructions of Rust code, and allocations of all code, in the profile of the tests.\n# JIBEK_PIN=1 cargo test -p jibek-conformance --test instructions\n".to_owned();
+    let mut text = "# What a message costs: instructions of Rust code, and allocations that Rust code asks for, in the profile of the tests.\n# JIBEK_PIN=1 cargo test -p jibek-conformance --test instructions\n".to_owned();
     for (work, counted) in counted {
         text.push_str(&format!(
             "\n[{work}]\ninstructions = {}\nallocations = {}\n",
