@@ -4,7 +4,7 @@
 //! Both sides ask here for both kinds of certificate. What is refused is not remembered: it is judged anew each time.
 //!
 //! Messages that were signed together come with one signature document: its value is verified once, and each message's way to it
-//! is checked ([`documents`]).
+//! is checked (`documents.rs`).
 
 mod documents;
 

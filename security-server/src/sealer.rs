@@ -1,7 +1,7 @@
 //! One task per signing key: it takes whatever waits, signs once, hands each message its chain.
 //!
 //! Idle, a batch is one message and nothing waits. Loaded, the batch grows by itself (`signatures-and-log.md` 2.6): the next
-//! signature waits for company ([`pace`]).
+//! signature waits for company (`pace.rs`).
 
 mod pace;
 
