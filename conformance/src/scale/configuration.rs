@@ -212,7 +212,7 @@ impl Country {
             expires,
             &entries,
             key,
-            &Boundaries::new(&[7; 40]),
+            &Boundaries::new(&std::array::from_fn(|at| u8::try_from(at).unwrap_or(0))),
         )?;
         Ok(Published {
             directory: directory.into(),
