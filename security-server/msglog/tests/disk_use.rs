@@ -186,6 +186,7 @@ fn an_exchange_of_1_kb_costs_what_it_says() {
             written.extend(runtime.block_on(join_all(commits)));
         }
     }
+    written.sort_by_key(|(id, _)| *id);
     let messages = log.stats().bytes;
     for ids in written.chunks(1024) {
         let chains = chains(&mut random, ids.len(), "/META-INF/signatures.xml");
