@@ -388,10 +388,7 @@ async fn early(tls: Tls) {
             stream.write_all(&answer).await.unwrap();
             stream.flush().await.unwrap();
             if keep_open {
-                let answered = timeout(Duration::from_secs(15), called)
-                    .await
-                    .unwrap()
-                    .unwrap();
+                let answered = timeout(PATIENCE, called).await.unwrap().unwrap();
                 assert_eq!(code(&answered), fault, "{tls:?}");
             } else {
                 // It closes with our bytes unread, so that its last words may be lost: then it is asked again.
@@ -421,10 +418,7 @@ async fn early(tls: Tls) {
         let mut chatter = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=b\r\nConnection: close\r\n\r\n--b\r\ncontent-type: application/x-road-rest-response\r\n\r\n".to_vec();
         chatter.extend(vec![b'x'; 1 << 20]);
         let _ = timeout(Duration::from_secs(10), stream.write_all(&chatter)).await;
-        let answered = timeout(Duration::from_secs(30), called)
-            .await
-            .unwrap()
-            .unwrap();
+        let answered = timeout(PATIENCE, called).await.unwrap().unwrap();
         assert!(
             code(&answered).starts_with(&format!("{OWN}.")),
             "{tls:?}: {}",
@@ -434,15 +428,15 @@ async fn early(tls: Tls) {
         // It reads nothing and says nothing.
         let mut called = call(&scene, vec![b'x'; 32 << 20]);
         let stream = next(&listening, &mut called).await;
-        let answered = timeout(Duration::from_secs(30), called)
-            .await
-            .unwrap()
-            .unwrap();
+        let answered = timeout(PATIENCE, called).await.unwrap().unwrap();
         assert_eq!(code(&answered), format!("{OWN}.io_error"), "{tls:?}");
         drop(stream);
     }
     scene.works("early answers").await;
 }
+
+/// A lost message is asked again for half a minute, and before that its last words are waited for.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// No TLS, half of it, no OCSP answers or wrong ones: nothing is sent there.
 #[tokio::test(flavor = "multi_thread")]
