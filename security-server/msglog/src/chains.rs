@@ -1,17 +1,12 @@
 //! The hash chains of a stamp, packed.
 //!
 //! Chains of neighbours in a tree begin alike: of 14 steps in a tree over 10,000 records two differ on average. So of each
-//! chain only what the one before it does not begin with is kept, in memory and on the disk; and of that, where it is text
-//! as hash chains are, little more than the digests that did not stand in the frame yet.
-
-use std::borrow::Cow;
-use std::io::{self, ErrorKind};
+//! chain only what the one before it does not begin with is kept, in memory and on the disk.
 
 use bytes::Bytes;
 
 use crate::codec::Reader;
 use crate::num::{narrow, short, wide};
-use crate::pack::{self, Packer};
 use crate::record::RecordId;
 
 /// The records of a stamp in ascending order, each with its chain.
@@ -22,8 +17,6 @@ pub struct StampChains {
     open: Vec<u8>,
     open_first: Option<RecordId>,
     before: Vec<u8>,
-    /// Where digests stand in the open frame.
-    packer: Packer,
     longest: usize,
 }
 
@@ -47,19 +40,13 @@ impl StampChains {
     pub fn push(&mut self, id: RecordId, chain: &[u8]) {
         let first = *self.open_first.get_or_insert(id);
         let alike = self.before.iter().zip(chain).take_while(|(a, b)| a == b);
-        let alike = whole_lines(chain, alike.count());
+        let alike = alike.count();
         let rest = chain.get(alike..).unwrap_or_default();
         self.open.extend_from_slice(&id.get().to_le_bytes());
         self.open.extend_from_slice(&short(alike).to_le_bytes());
-        let (kind, bytes, fresh) = match self.packer.pack(rest) {
-            Some((packed, fresh)) => (PACKED, Cow::Owned(packed), fresh),
-            None => (PLAIN, Cow::Borrowed(rest), Vec::new()),
-        };
-        self.open.push(kind);
         self.open
-            .extend_from_slice(&short(bytes.len()).to_le_bytes());
-        self.packer.remember(fresh, wide(self.open.len()));
-        self.open.extend_from_slice(&bytes);
+            .extend_from_slice(&short(rest.len()).to_le_bytes());
+        self.open.extend_from_slice(rest);
         self.before.truncate(alike);
         self.before.extend_from_slice(rest);
         self.longest = self.longest.max(chain.len());
@@ -104,7 +91,6 @@ impl StampChains {
         let bytes = Bytes::from(std::mem::take(&mut self.open));
         self.full.push(PackedChains { bytes, first, last });
         self.open_first = None;
-        self.packer.clear();
         self.before.clear();
     }
 }
@@ -126,43 +112,17 @@ pub(crate) fn each(payload: &[u8], mut show: impl FnMut(u64, &[u8])) -> Option<(
     while !fields.is_empty() {
         let id = fields.u64()?;
         let alike = narrow(fields.u32()?.into());
-        let kind = fields.u8()?;
         let length = narrow(fields.u32()?.into());
-        let bytes = fields.bytes(length)?;
         if alike > chain.len() {
             return None;
         }
         chain.truncate(alike);
-        match kind {
-            PACKED => chain.extend_from_slice(&unpacked(payload, bytes)?),
-            PLAIN => chain.extend_from_slice(bytes),
-            _ => return None,
-        }
+        chain.extend_from_slice(fields.bytes(length)?);
         show(id, &chain);
     }
     Some(())
 }
 
-/// As much of what is alike as ends with a line, so that the rest is lines; all of it where there are none.
-fn whole_lines(chain: &[u8], alike: usize) -> usize {
-    let begin = chain.get(..alike).unwrap_or_default();
-    let end = begin.iter().rposition(|byte| *byte == b'\n');
-    end.map_or(alike, |end| end.saturating_add(1))
-}
-
-/// A packed text that refers to what stands in `payload`.
-fn unpacked(payload: &[u8], packed: &[u8]) -> Option<Vec<u8>> {
-    let read = |offset: u64, into: &mut [u8]| -> io::Result<()> {
-        let from = narrow(offset);
-        let bytes = payload.get(from..from.saturating_add(into.len()));
-        into.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
-        Ok(())
-    };
-    pack::unpack(packed, read).ok().flatten()
-}
-
-const PLAIN: u8 = 0;
-const PACKED: u8 = 1;
 /// Length at which a frame of chains takes no more.
 const FRAME_BYTES: usize = 64 << 10;
 

@@ -1,8 +1,7 @@
 //! The payload of a commit frame, layout 1, and of the smaller frames beside it.
 //!
 //! A commit frame's payload is the length of the description (4 bytes), the description, then the record's own bytes.
-//! Message, signature and chains are each a list of pieces: the next so many of the own bytes, which may be a packed
-//! text, or a whole
+//! Message, signature and chains are each a list of pieces: the next so many of the own bytes, or a whole
 //! [`Shared`](crate::segment::FrameKind::Shared) frame of the same segment.
 
 use bytes::Bytes;
@@ -29,8 +28,6 @@ pub(crate) struct Commit {
 pub(crate) enum Piece {
     /// The next `length` of the record's own bytes.
     Own { length: u32 },
-    /// The next `length` of the record's own bytes are a packed text.
-    Packed { length: u32 },
     /// The payload of the shared frame at `offset`.
     Shared { offset: u64, length: u32 },
 }
@@ -218,7 +215,6 @@ fn put_pieces(out: &mut Vec<u8>, pieces: Option<&[Piece]>) {
     for piece in pieces {
         let (offset, length) = match *piece {
             Piece::Own { length } => (0, length),
-            Piece::Packed { length } => (PACKED, length),
             Piece::Shared { offset, length } => (offset, length),
         };
         out.extend_from_slice(&offset.to_le_bytes());
@@ -234,7 +230,6 @@ fn pieces(fields: &mut Reader<'_>) -> Option<Option<Vec<Piece>>> {
             for _ in 0..fields.u32()? {
                 pieces.push(match (fields.u64()?, fields.u32()?) {
                     (0, length) => Piece::Own { length },
-                    (PACKED, length) => Piece::Packed { length },
                     (offset, length) => Piece::Shared { offset, length },
                 });
             }
@@ -339,5 +334,3 @@ pub(crate) const PROVIDER: u8 = 1;
 pub(crate) const RESPONSE: u8 = 2;
 pub(crate) const SOAP: u8 = 4;
 const LAYOUT: u8 = 1;
-/// Where a shared frame would stand, for a packed text: no frame stands there.
-const PACKED: u64 = 1;

@@ -8,12 +8,11 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{FinishedBody, Stays};
-use crate::commit::{self, Body, ChainsAt, Commit, Piece, Place, StampFrame};
+use crate::commit::{self, Body, ChainsAt, Commit, Place, StampFrame};
 use crate::error::LogError;
 use crate::fs::SyncSite;
 use crate::index::{Entry, StampAt};
-use crate::num::{narrow, short, wide};
-use crate::pack::{Fresh, Packer};
+use crate::num::{narrow, wide};
 use crate::record::{RecordHead, RecordId, RecordParts, StampBatch, StampId};
 use crate::segment::{FRAME_HEADER_BYTES, FrameKind, Group, HEADER_BYTES};
 use crate::share::{Recurs, Shared};
@@ -56,7 +55,6 @@ pub(crate) struct Committer {
     tail: Tail,
     next_id: u64,
     shared: Shared,
-    packer: Packer,
     batch: Batch,
     chores: Option<JoinHandle<()>>,
 }
@@ -105,14 +103,13 @@ impl Committer {
             chores = Some(thread.spawn(move || do_chores(&for_thread, &receiver))?);
             store.set_chores(Some(sender));
         }
-        let (shared, packer, batch) = (Shared::default(), Packer::default(), Batch::default());
+        let (shared, batch) = (Shared::default(), Batch::default());
         let committer = Self {
             store,
             queue,
             tail,
             next_id,
             shared,
-            packer,
             batch,
             chores,
         };
@@ -217,35 +214,22 @@ impl Committer {
             Recurs::InParts
         };
         let mut own = Vec::new();
-        let mut fresh = Fresh::new();
-        let message = pack_own(&self.packer, &parts.message, &mut own, &mut fresh);
         let mut place = |part: &Bytes, recurs| self.shared.place(part, recurs, group, &mut own);
-        let signature = place(&parts.signature, whole);
-        let hash_chain_result = parts
-            .hash_chain_result
-            .as_ref()
-            .map(|it| place(it, Recurs::Whole));
-        let hash_chain = parts
-            .hash_chain
-            .as_ref()
-            .map(|it| pack_own(&self.packer, it, &mut own, &mut fresh));
         let commit = Commit {
             id: self.next_id,
             head,
             message_sha512: parts.message_sha512,
-            message,
-            signature,
-            hash_chain_result,
-            hash_chain,
+            message: place(&parts.message, Recurs::Never),
+            signature: place(&parts.signature, whole),
+            hash_chain_result: parts
+                .hash_chain_result
+                .as_ref()
+                .map(|it| place(it, Recurs::Whole)),
+            hash_chain: parts.hash_chain.as_ref().map(|it| place(it, Recurs::Never)),
             bodies: stored,
         };
         self.next_id = self.next_id.saturating_add(1);
-        let description = commit.encode();
-        let (offset, length) = group.frame(FrameKind::Commit, &description, &own);
-        let own_at = offset
-            .saturating_add(FRAME_HEADER_BYTES)
-            .saturating_add(wide(description.len()));
-        self.packer.remember(fresh, own_at);
+        let (offset, length) = group.frame(FrameKind::Commit, &commit.encode(), &own);
         let entry = Entry::new(&commit, offset, length);
         self.batch.waiting.push(Waiting::Commit {
             entry,
@@ -425,7 +409,6 @@ impl Committer {
     /// Ends the active segment and hands its index to be written.
     fn roll(&mut self) -> Result<(), LogError> {
         self.shared.clear();
-        self.packer.clear();
         let (key, length) = self.tail.seal(&self.store)?;
         let index = self
             .store
@@ -452,7 +435,6 @@ impl Committer {
         };
         add(&self.store.counters.failures, 1);
         self.shared.clear();
-        self.packer.clear();
         let gone = self.tail.cut_off(&self.store);
         for waiting in waiting {
             match waiting {
@@ -566,32 +548,6 @@ impl Batch {
     }
 }
 
-/// Puts a part among a record's own bytes, packed where that makes it shorter.
-fn pack_own(packer: &Packer, part: &Bytes, own: &mut Vec<Bytes>, fresh: &mut Fresh) -> Vec<Piece> {
-    let packed = Some(part)
-        .filter(|it| it.len() <= MOST_PACKED_BYTES)
-        .and_then(|it| packer.pack(it));
-    let start = own.iter().map(Bytes::len).fold(0, usize::saturating_add);
-    let piece = match packed {
-        Some((packed, places)) => {
-            for (at, bytes) in places {
-                fresh.push((at.saturating_add(start), bytes));
-            }
-            let length = short(packed.len());
-            own.push(packed.into());
-            Piece::Packed { length }
-        }
-        None if part.is_empty() => return Vec::new(),
-        None => {
-            own.push(part.clone());
-            Piece::Own {
-                length: short(part.len()),
-            }
-        }
-    };
-    vec![piece]
-}
-
 fn do_chores(store: &Store, queue: &Receiver<Chore>) {
     while let Ok(chore) = queue.recv() {
         store.do_chore(chore);
@@ -602,5 +558,3 @@ fn do_chores(store: &Store, queue: &Receiver<Chore>) {
 const CHORES: usize = 1024;
 /// Description of a record and frame headers, taken generously: a segment may end a little early.
 const ROOM_BYTES: u64 = 2048;
-/// Longer parts are kept as they are: looking through them costs more than it saves.
-const MOST_PACKED_BYTES: usize = 16 << 10;

@@ -277,9 +277,7 @@ impl Check<'_> {
         let mut wanted = 0_u64;
         for piece in commit.pieces() {
             match *piece {
-                Piece::Own { length } | Piece::Packed { length } => {
-                    wanted = wanted.saturating_add(length.into());
-                }
+                Piece::Own { length } => wanted = wanted.saturating_add(length.into()),
                 Piece::Shared { offset: at, length } => {
                     if collected.blobs.get(&at) != Some(&(FrameKind::Shared, length)) {
                         self.damage(path, offset, "bytes that the record shares are not there");

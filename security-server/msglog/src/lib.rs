@@ -20,8 +20,7 @@
 //!    queue that makes callers wait when it is full. The committer takes what waits, up to 512 records, lays out their
 //!    frames by reference, writes them with one call at the end of the active segment, syncs once, changes the index
 //!    and answers all. Small bodies are part of that write. Runs of bytes that a recent record has too (certificates,
-//!    OCSP responses, a batch's signature) are not written again, and of hash chains and header lines little more than
-//!    what is their own.
+//!    OCSP responses, a batch's signature) are not written again.
 //!    *The write or sync fails?* All of the batch are refused, the segment is cut off where it ended before, and only
 //!    when that is durable are their body files removed. Until then the log takes no records; each attempt and
 //!    [`MessageLog::writable`] try again.
@@ -80,7 +79,6 @@ mod layout;
 mod log;
 mod memory;
 mod num;
-mod pack;
 #[cfg(feature = "fault-points")]
 pub mod points;
 mod read;

@@ -13,7 +13,6 @@ use crate::error::LogError;
 use crate::fs::{Access, FsFile};
 use crate::index::{self, Entry, Filter, StampAt};
 use crate::num::narrow;
-use crate::pack;
 use crate::record::{
     BodyInfo, Direction, Record, RecordId, RecordParts, Stamp, StampId, Unstamped,
 };
@@ -655,16 +654,12 @@ impl Opened {
         shared: &mut SharedFrames,
     ) -> Result<Bytes, LogError> {
         let mut next = |piece: &Piece| match *piece {
-            Piece::Own { length } | Piece::Packed { length } => {
+            Piece::Own { length } => {
                 let length = narrow(length.into());
                 if length > own.len() {
                     return Err(damaged(&self.path, 0, "record is shorter than it says"));
                 }
-                let bytes = own.split_to(length);
-                match piece {
-                    Piece::Packed { .. } => unpacked(self.file.as_ref(), &self.path, &bytes),
-                    _ => Ok(bytes),
-                }
+                Ok(own.split_to(length))
             }
             Piece::Shared { offset, length } => {
                 if let Some(known) = shared.get(offset, length) {
@@ -697,21 +692,6 @@ impl Opened {
             }
         }
     }
-}
-
-/// A packed text of a segment as it was.
-pub(crate) fn unpacked(
-    file: &dyn FsFile,
-    path: &std::path::Path,
-    packed: &[u8],
-) -> Result<Bytes, LogError> {
-    let read = |offset, bytes: &mut [u8]| crate::fs::read_exact_at(file, offset, bytes);
-    let text = match pack::unpack(packed, read) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
-        text => text.map_err(LogError::at("read", path))?,
-    };
-    text.map(Bytes::from)
-        .ok_or_else(|| damaged(path, 0, "packed text is not what was written"))
 }
 
 fn read_commit(

@@ -1,4 +1,4 @@
-//! The format of a segment, version 3. All numbers are little-endian.
+//! The format of a segment, version 2. All numbers are little-endian.
 //!
 //! | bytes of the header | |
 //! |---|---|

@@ -34,6 +34,8 @@ struct Run {
 pub(crate) enum Recurs {
     /// Only long runs of it.
     InParts,
+    /// Not at all.
+    Never,
     /// All of it.
     Whole,
 }
@@ -53,6 +55,9 @@ impl Shared {
         group: &mut Group,
         own: &mut Vec<Bytes>,
     ) -> Vec<Piece> {
+        if recurs == Recurs::Never {
+            return self.keep(part.clone(), own).into_iter().collect();
+        }
         if let Some((last, pieces)) = &self.last
             && recurs == Recurs::Whole
             && last == part

@@ -60,7 +60,7 @@ fn version_3_stays_as_it_is() {
 }
 
 const VERSION_3: [&str; 3] = [
-    "0000000000000001.segment 8212 5282b440",
-    "0000000000000001.index 844 2b3e1e73",
-    "0000000000000002.segment 6456 8c3794a1",
+    "0000000000000001.segment 8215 54afe5f6",
+    "0000000000000001.index 844 aaab0bc4",
+    "0000000000000002.segment 6444 f15ba5d4",
 ];
